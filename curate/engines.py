@@ -10,18 +10,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import polars as pl
+
+Kind = Literal["generate", "judge", "score", "embed", "likelihood"]
 
 
 @dataclass(frozen=True)
 class CallRequest:
-    """One request to a model, already keyed."""
+    """One request to a model, already keyed. What it asks for follows from the kind of call:
+
+    kind         sent                                            `response` of the reply
+    generate     messages                                        the text, or JSON that keeps `schema`
+    judge        messages, or prompt with first and second       one of `choices`
+    score        messages, the last one an assistant's           the reward as a decimal number, no activation
+    embed        prompt                                          JSON list of numbers
+    likelihood   messages, the last one an assistant's           log p of that last message in nats, decimal
+    """
 
     call_key: str
     voter: str
-    """judge or policy that is asked"""
+    """judge, policy or model that is asked, by the recipe's name for it"""
     subject: str
     """JSON of the row ids it is about; opaque to the engine"""
     prompt: str
@@ -33,21 +43,55 @@ class CallRequest:
     sample: int = 0
     """index of the sample when one prompt is sampled several times"""
     parameters: Mapping[str, str | int | float] = field(default_factory=dict)
+    """temperature, top_p, max_tokens, seed: whatever decides the answer beside the texts"""
+    messages: str = ""
+    """JSON list of {role, content}, ready to be sent; simulated engines read the texts instead"""
+    choices: tuple[str, ...] = ()
+    """the answer is exactly one of these, with a log probability each where the model gives them"""
+    schema: str = ""
+    """JSON Schema, as JSON, that the answer keeps"""
 
 
 @dataclass(frozen=True)
 class CallReply:
-    """What came back, raw. `finish_reason` other than "stop" is a failed call: no vote is made of it."""
+    """What came back, raw. `finish_reason` other than "stop" is a failed call: no vote is made of it.
+
+    Only an answer of the model is a reply: a call that never reached one (refused connection, rate limit, time-out
+    on every endpoint) raises `CallFailedError` when all others of its batch have been yielded, and is asked again
+    by the next run. Finish reasons beside "stop": "length" (cut off), "content_filter", "invalid_json" (does not
+    keep the schema after the bounded repair), "not_a_choice" (the constraint was not kept).
+    """
 
     call_key: str
     response: str
     finish_reason: str = "stop"
     choice_logprobs: Mapping[str, float] | None = None
-    """natural log probabilities over the verdicts "1", "2", "tie", when the model gives them"""
+    """natural log probabilities over the request's choices ("1", "2", "tie" without any), normalised over them"""
     prompt_tokens: int = 0
     output_tokens: int = 0
     seconds: float = 0.0
     cost_usd: float = 0.0
+    logprob_sum: float | None = None
+    """natural log probability of the whole response under the policy that wrote it, when the model gives it"""
+
+
+class Serve(Protocol):
+    """Served models: whatever is asked by a `CallRequest`. What stands behind all kinds of call."""
+
+    def voters(self) -> pl.DataFrame:
+        """Frame `voters`, one row per model, under its recipe's name."""
+        ...
+
+    def identity(self, name: str) -> str:
+        """Served model and revision behind a recipe's name: part of the call key, free of any address."""
+        ...
+
+    def ask(self, kind: Kind, requests: Sequence[CallRequest]) -> Iterator[CallReply]:
+        """One reply per answered request, in any order, each as soon as it is known.
+
+        Raises CallFailedError at the end if some were not answered, SpendLimitError when no money is left.
+        """
+        ...
 
 
 class Generate(Protocol):

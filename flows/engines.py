@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,11 @@ from curate.adapters.replay import ReplayAnnotator
 from curate.adapters.simulated import SimulatedAnnotators, SimulatedJudges, SimulatedPolicies
 from curate.adapters.simulated_world import SimulatedWorld
 from curate.adapters.trainer import EmbeddedTrainer
-from curate.engines import Annotate, CallReply, CallRequest, Generate, Judge, Train
+from curate.engines import Annotate, CallReply, CallRequest, Generate, Judge, Kind, Serve, Train
+from schemas.errors import RecipeError
 from schemas.recipe import Recipe
+
+Ask = Callable[[Sequence[CallRequest]], Iterator[CallReply]]
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,19 @@ class Engines:
     world: SimulatedWorld | None
     recipe: Recipe
     meter: Meter | None = None
+    serve: Serve | None = None
+
+    def asker(self, kind: Kind) -> Ask:
+        """What asks served models one kind of call, metered."""
+        if self.serve is None:
+            raise RecipeError("no served model", expected="[[models]] in the recipe and [[endpoints]] in settings.toml")
+        serve = self.serve
+
+        def asking(requests: Sequence[CallRequest]) -> Iterator[CallReply]:
+            replies = serve.ask(kind, requests)
+            return self.meter.count(replies) if self.meter else replies
+
+        return asking
 
     def ask_policies(self, requests: Sequence[CallRequest]) -> Iterator[CallReply]:
         """`generate`, metered."""

@@ -7,6 +7,8 @@
     │   ├── WorkspaceError        no workspace, a newer one, or a damaged one
     │   │   └── LockHeldError     another process is writing
     │   ├── RefusedError          asked for something the data does not allow
+    │   │   └── SpendLimitError   the money that settings allow is spent; what was answered is recorded
+    │   ├── CallFailedError       engines did not answer; what they did answer is recorded
     │   └── NotThereYetError      a documented command that a later release brings
     └── InternalError             ours: exit 1, traceback
         ├── ContractError         a frame that breaks its table's contract
@@ -53,6 +55,14 @@ class LockHeldError(WorkspaceError):
 
 class RefusedError(UserError):
     """The data does not allow what was asked (too little evidence, a failed check)."""
+
+
+class SpendLimitError(RefusedError):
+    """The next call could cost more than settings allow. Nothing is lost: raise the limit and run again."""
+
+
+class CallFailedError(UserError):
+    """Some calls got no answer from any endpoint. Those that did are recorded; a next run asks the rest."""
 
 
 class NotThereYetError(UserError):

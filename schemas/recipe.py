@@ -8,89 +8,16 @@ from __future__ import annotations
 
 import json
 import tomllib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from schemas.errors import RecipeError
 from schemas.ids import content_id
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
+from schemas.sections import Judging, Model, Positive, Section, Share, Synthesis, World
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SimulatedPolicy(_Section):
-    """A policy of the simulated world."""
-
-    name: str
-    """name of the policy"""
-    quality: float = 0.0
-    """mean of the latent quality of its responses, in units of the world's spread"""
-    verbosity: float = 0.0
-    """how many sentences of padding it adds on average: length carries no quality"""
-
-
-class SimulatedVoter(_Section):
-    """A judge or annotator of the simulated world: Davidson's tie model over the true difference."""
-
-    name: str
-    """name of the voter"""
-    skill: float = 2.0
-    """scale of the true difference in its mind; 0 guesses, below 0 is adversarial"""
-    order_bias: float = 0.0
-    """added to the difference of whatever is shown first"""
-    length_bias: float = 0.0
-    """added per doubling of length in favour of the longer text"""
-    tie_width: float = Field(0.3, ge=0)
-    """Davidson's nu: weight of a tie against the geometric mean of the two wins"""
-    family: str = ""
-    """voters that share their errors; empty: a family of its own"""
-    cost_usd: float = Field(0.0, ge=0)
-    """price of one of its votes or calls"""
-
-
-class World(_Section):
-    """A simulated world. Its truth is computed inside the adapter and written to no table."""
-
-    seed: int = 0
-    """fixes the world's hidden taste, prompts and texts"""
-    policies: tuple[SimulatedPolicy, ...] = ()
-    """who answers the prompts"""
-    judges: tuple[SimulatedVoter, ...] = ()
-    """models that compare two answers"""
-    annotators: tuple[SimulatedVoter, ...] = ()
-    """people"""
-    n_prompts: int = Field(120, ge=1)
-    """prompts the world asks per round"""
-    n_gold: int = Field(0, ge=0)
-    """gate-gold pairs, of prompts that never occur elsewhere"""
-
-
-class Synthesis(_Section):
-    """Which responses are paired."""
-
-    responses_per_prompt: int = Field(3, ge=2)
-    """samples per prompt; policies take turns"""
-    pairs_per_prompt: int = Field(2, ge=1)
-    """random pairs of a prompt's responses"""
-
-
-class Judging(_Section):
-    """The judge panel and how its two orders are folded."""
-
-    judges: tuple[str, ...] = ()
-    """names of judges that are called; recorded and imported judges need not be named"""
-    margin: Share = 0.1
-    """verdicts that differ between orders and a mean p within this of 1/2: an abstention"""
-    instrument: str = "pairwise@1"
-    """name and version of the question asked; part of every call key"""
-
-
-class People(_Section):
+class People(Section):
     """Who annotates."""
 
     engine: Literal["none", "replay", "simulated"] = "none"
@@ -101,7 +28,7 @@ class People(_Section):
     """price of one human vote"""
 
 
-class Routing(_Section):
+class Routing(Section):
     """Who votes next, under which budget."""
 
     method: Literal["none", "random", "disagreement", "value"] = "value"
@@ -116,7 +43,7 @@ class Routing(_Section):
     """human votes asked for on one pair in one round"""
 
 
-class Consensus(_Section):
+class Consensus(Section):
     """From votes to a posterior."""
 
     method: Literal["majority", "one_coin"] = "majority"
@@ -125,7 +52,7 @@ class Consensus(_Section):
     """a label of fewer votes is dropped with the reason `too_few_votes`"""
 
 
-class Filtering(_Section):
+class Filtering(Section):
     """From label to keep, flip, soften or drop (Secrets of RLHF II: preference strength)."""
 
     method: Literal["none", "preference_strength"] = "preference_strength"
@@ -140,18 +67,20 @@ class Filtering(_Section):
     """a label whose likeliest outcome is below this is dropped with the reason `uncertain`"""
 
 
-class GoldRule(_Section):
+class GoldRule(Section):
     """Gate gold drawn from held-out groups, beside gold marked at ingest."""
 
     gate_share: Share = 0.0
     """share of groups held out for the gate"""
+    calibrate_share: Share = 0.0
+    """share of groups whose gold examines and calibrates judges; they stay in training, never in the gate"""
     min_human_votes: int = Field(2, ge=1)
     """a gold pair has at least so many human votes, recorded ones included"""
     min_certainty: Share = 0.0
     """a gold pair's likeliest outcome is at least this; above 0 it is the easy part"""
 
 
-class Training(_Section):
+class Training(Section):
     """The reward model of each round."""
 
     kind: Literal["linear", "mlp"] = "linear"
@@ -168,7 +97,7 @@ class Training(_Section):
     """fewer kept pairs train no candidate"""
 
 
-class Gate(_Section):
+class Gate(Section):
     """When a candidate replaces the incumbent."""
 
     rule: Literal["better", "non_inferior"] = "better"
@@ -187,7 +116,7 @@ class Gate(_Section):
     """fewer decided gold pairs: undecided"""
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """Everything that decides the rows of a dataset's versions."""
 
     dataset: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
@@ -199,6 +128,8 @@ class Recipe(_Section):
     sources: tuple[str, ...] = ()
     """sources whose pairs belong to the dataset; empty: all"""
     world: World | None = None
+    models: tuple[Model, ...] = ()
+    """served models that the recipe names"""
     synthesis: Synthesis = Synthesis()
     judging: Judging = Judging()
     people: People = People()
@@ -216,10 +147,7 @@ class Recipe(_Section):
         dearest = max((a.cost_usd for a in self.world.annotators), default=0.0) if self.world else 0.0
         if self.people.engine == "simulated" and dearest > self.people.cost_usd:
             raise ValueError(f"people.cost_usd is below the dearest annotator's {dearest}: budgets would be overdrawn")
-        known = {j.name for j in self.world.judges} if self.world else set()
-        unknown = [j for j in self.judging.judges if j not in known]
-        if unknown:
-            raise ValueError(f"judging.judges names {unknown}, the world has {sorted(known)}")
+        _check_names(self)
         return self
 
     @property
@@ -228,8 +156,79 @@ class Recipe(_Section):
         return content_id(self.canonical())
 
     def canonical(self) -> str:
-        """The recipe as canonical JSON, defaults filled in: what is stored with rounds and versions."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """The recipe as canonical JSON, defaults filled in: what is stored with rounds and versions.
+
+        Fields that came after the first release are left out where they are at their default, so a recipe
+        that does not use them keeps its fingerprint.
+        """
+        fields = self.model_dump(mode="json")
+        for path, default in _later_defaults().items():
+            *parents, name = path
+            section = fields[parents[0]] if parents else fields
+            if section.get(name) == default:
+                del section[name]
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+
+_FIRST = {
+    "synthesis": {"responses_per_prompt", "pairs_per_prompt"},
+    "judging": {"judges", "margin", "instrument"},
+    "gold": {"gate_share", "min_human_votes", "min_certainty"},
+}
+"""fields of the first release in sections that grew later"""
+
+
+def _later_defaults() -> dict[tuple[str, ...], Any]:
+    later: dict[tuple[str, ...], Any] = {("models",): []}
+    for section, first in _FIRST.items():
+        defaults = Recipe.model_fields[section].default.model_dump(mode="json")
+        later |= {(section, name): value for name, value in defaults.items() if name not in first}
+    return later
+
+
+def _check_names(recipe: Recipe) -> None:
+    """Every name that the recipe mentions is one that it defines, once. Raises ValueError naming the field."""
+    models = [m.name for m in recipe.models]
+    judges = [j.name for j in recipe.world.judges] if recipe.world else []
+    policies = [p.name for p in recipe.synthesis.policies]
+    for what, names in (("models and world.judges", models + judges), ("synthesis.policies", policies)):
+        if len(set(names)) < len(names):
+            raise ValueError(f"{what} have a name twice: {sorted(names)}")
+    judging, synthesis = recipe.judging, recipe.synthesis
+    mentions = {
+        "judging.judges": (judging.judges, models + judges),
+        "judging.aid_model": ((judging.aid_model,), models), "judging.meta_judge": ((judging.meta_judge,), models),
+        "judging.density_ratio": (judging.density_ratio or (), models),
+        "judging.follow_up": ((judging.follow_up,), models),
+        "synthesis.policies": (tuple(p.model for p in synthesis.policies), models),
+        "synthesis.scorer": ((synthesis.scorer,), [*models, "incumbent"]),
+        "synthesis.writer": ((synthesis.writer,), models),
+    }
+    for field, (said, known) in mentions.items():
+        unknown = [name for name in said if name and name not in known]
+        if unknown:
+            raise ValueError(f"{field} names {unknown}, known are {known}")
+    _check_needs(recipe)
+
+
+def _check_needs(recipe: Recipe) -> None:
+    """Whatever one field asks for, another one provides. Raises ValueError saying which."""
+    judging, synthesis = recipe.judging, recipe.synthesis
+    needs = [
+        (judging.aid != "none" and not judging.aid_model, "judging.aid needs judging.aid_model"),
+        (judging.n_samples > 1 and judging.temperature == 0
+         and any(m.name in judging.judges for m in recipe.models),
+         "judging.n_samples above 1 needs judging.temperature above 0: equal answers are one answer"),
+        (synthesis.method in ("best_of_n", "west_of_n") and not synthesis.scorer,
+         f"synthesis.method = {synthesis.method!r} needs synthesis.scorer"),
+        (synthesis.method == "tournament" and not judging.judges, "synthesis.method = 'tournament' needs a judge"),
+        (bool(synthesis.n_grown or synthesis.contrasts or synthesis.n_failures or synthesis.has_attributes)
+         and not synthesis.writer, "n_grown, contrasts, n_failures and has_attributes need synthesis.writer"),
+        (recipe.gold.gate_share + recipe.gold.calibrate_share > 1, "gold.gate_share + calibrate_share is above 1"),
+    ]
+    for is_missing, what in needs:
+        if is_missing:
+            raise ValueError(what)
 
 
 def parse_recipe(text: str, *, origin: str = "recipe") -> Recipe:

@@ -123,9 +123,26 @@ PROMOTIONS = Table("promotions", "gate decision", ("round_id",), dict(
     d=NUMBER, low=NUMBER_, high=NUMBER_, n_pairs=COUNT, n_groups=COUNT, n_looks=COUNT, n_pairs_needed=COUNT_,
     decided_at=TIME))
 CALLS = Table("calls", "request to a model", ("call_key",), dict(
-    call_key=TEXT, kind=words("generate", "judge", "score", "embed"), voter=TEXT, template=TEXT, subject=TEXT,
-    parameters=TEXT, response=TEXT, finish_reason=TEXT, choice_logprobs=TEXT_, prompt_tokens=COUNT,
-    output_tokens=COUNT, seconds=NUMBER, cost_usd=MONEY, round_id=TEXT_, worker=TEXT, called_at=TIME))
+    call_key=TEXT, kind=words("generate", "judge", "score", "embed", "likelihood"), voter=TEXT, template=TEXT,
+    subject=TEXT, parameters=TEXT, response=TEXT, finish_reason=TEXT, choice_logprobs=TEXT_, prompt_tokens=COUNT,
+    output_tokens=COUNT, seconds=NUMBER, cost_usd=MONEY, round_id=TEXT_, worker=TEXT, called_at=TIME,
+    logprob_sum=NUMBER_))  # natural log probability of the response under the policy that wrote it
+EXAMS = Table("exams", "result of one judge in one domain of one examination", (
+    "voter", "instrument", "exam", "domain"), dict(
+    voter=TEXT, instrument=TEXT,
+    exam=TEXT,  # content id of the questions and thresholds: another gold set is another examination
+    domain=TEXT,  # a category of prompts, "all", or a probe (empty, punctuation, opener, injection, position, padding)
+    metric=words("accuracy", "fooled"), value=SHARE, low=SHARE, high=SHARE, n=COUNT, n_groups=COUNT, flip_rate=SHARE_,
+    first_rate=SHARE_, failure_rate=SHARE, threshold=SHARE_, is_passed=FLAG, examined_at=TIME))
+POLICIES = Table("policies", "who writes responses", ("policy",), dict(
+    policy=TEXT, model=TEXT, revision=TEXT_, system=TEXT_, licence=TEXT_, may_redistribute=FLAG_))
+RUBRICS = Table("rubrics", "rubric, checklist, principle, reference or attribute list written for a prompt or pair",
+    ("rubric_id",), dict(
+    rubric_id=TEXT, kind=words("rubric", "checklist", "principles", "reference", "attributes"), prompt_id=TEXT,
+    pair_id=TEXT_, text_id=TEXT, author=TEXT, call_key=TEXT_, is_accepted=FLAG, reason=TEXT, round_id=TEXT_))
+DISCARDS = Table("discards", "prompt, response or pair left out by a stage", ("discard_id",), dict(
+    discard_id=TEXT, what=words("prompt", "response", "pair"), row_id=TEXT, stage=TEXT, reason=TEXT, detail=TEXT_,
+    round_id=TEXT_))
 REJECTS = Table("rejects", "refused input row", ("reject_id",), dict(
     reject_id=TEXT, source=TEXT, file=TEXT, row=COUNT, column=TEXT, seen=TEXT, expected=TEXT))
 RUNS = Table("runs", "beginning or end of an execution of a flow", ("run_id", "event"), dict(
@@ -135,7 +152,8 @@ TABLES: dict[str, Table] = {t.name: t for t in (
     SOURCES, TEXTS, PROMPTS, PROMPT_GROUPS, RESPONSES, PAIRS, PAIR_SOURCES, VOTERS, INSTRUMENTS, VOTES, RATINGS,
     SCORES, GOLD, PROMPT_TAGS,
     PAIR_TAGS, FEATURES, ROUNDS, ROUND_STAGES, ROUTES, TASKS, ANSWERS, LABEL_SETS, LABELS, VOTER_FITS, VERSIONS,
-    VERSION_BASES, VERSION_TAGS, MODELS, EVALUATIONS, PROMOTIONS, CALLS, REJECTS, RUNS)}
+    VERSION_BASES, VERSION_TAGS, MODELS, EVALUATIONS, PROMOTIONS, CALLS, EXAMS, POLICIES, RUBRICS, DISCARDS,
+    REJECTS, RUNS)}
 
 # Frames that pass between functions and are never stored.
 EVIDENCE = Table("evidence", "one voter's opinion on one pair, both orders of a judge folded",

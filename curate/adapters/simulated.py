@@ -18,7 +18,7 @@ from curate.adapters.simulated_world import SimulatedWorld, normal
 from curate.engines import CallReply, CallRequest
 from schemas.errors import InputError, RecipeError
 from schemas.ids import content_id_expr, uniform_expr
-from schemas.recipe import SimulatedPolicy, SimulatedVoter
+from schemas.sections import SimulatedPolicy, SimulatedVoter
 from schemas.tables import ANSWERS, VOTERS, VOTES
 
 MISPERCEPTION = 0.35

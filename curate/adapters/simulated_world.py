@@ -18,7 +18,7 @@ from curate.adapters import simulated_text
 from curate.adapters.simulated_text import CLOSERS, GOLD_TOPICS, KINDS, OPENERS, PADDING, READERS, ROLES, TOPICS
 from schemas.errors import InputError, RecipeError, RefusedError
 from schemas.ids import content_id, uniform_expr
-from schemas.recipe import SimulatedPolicy, SimulatedVoter, World
+from schemas.sections import SimulatedPolicy, SimulatedVoter, World
 
 Floats = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from curate.adapters.simulated_world import SimulatedWorld
 from curate.engines import CallReply, CallRequest, Judge
 from schemas.errors import InputError, RecipeError, RefusedError
 from schemas.ids import text_id
-from schemas.recipe import SimulatedPolicy, SimulatedVoter, World
+from schemas.sections import SimulatedPolicy, SimulatedVoter, World
 from schemas.tables import ANSWERS, VOTERS, VOTES
 
 N = 600

@@ -1,0 +1,23 @@
+"""Ask served models what is not known yet: the one way from a plan of questions to recorded calls."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from curate.engines import Kind
+from curate.questions import requests_of
+from flows.calling import make_calls, recorded_calls
+from flows.rounds import Turn
+
+
+def ask(turn: Turn, kind: Kind, plan: pl.DataFrame) -> pl.DataFrame:
+    """Frame `calls` that answers `plan` (of `curate.questions.plan_questions`), failed calls included.
+
+    Questions with a recorded answer are not asked. Raises CallFailedError or SpendLimitError after recording
+    whatever was answered.
+    """
+    make_calls(
+        turn.store, turn.engines.asker(kind), requests_of(plan), kind=kind, round_id=turn.round_id,
+        fan_out=turn.fan_out, say=turn.say,
+    )
+    return recorded_calls(turn.store, plan, kind)

@@ -1,0 +1,105 @@
+"""Settings of served models: where they are, what they cost, how hard they may be asked.
+
+Settings decide only where and how; none of them enters an id or a fingerprint. They hold *names* of
+secrets, never secrets. Written as TOML, in `settings.toml` of the workspace or where TIEBREAK_SETTINGS
+says.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+
+from schemas.errors import RecipeError
+from schemas.sections import Section
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Endpoint(Section):
+    """One address at which one model is served, over the OpenAI-compatible API."""
+
+    model: str
+    """name under which it is served; `model` of the recipe's `[[models]]`"""
+    url: str
+    """for example http://127.0.0.1:8000/v1; without user, password or query"""
+    key: str = ""
+    """name of the environment variable, or of the entry in the file TIEBREAK_SECRETS, that holds the API key"""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """share of the calls it gets, against the other endpoints of its model"""
+    concurrency: int = Field(32, ge=1)
+    """calls in flight at most"""
+    requests_per_minute: int = Field(0, ge=0)
+    """0: no limit"""
+    tokens_per_minute: int = Field(0, ge=0)
+    """prompt and output tokens; 0: no limit"""
+
+    @field_validator("url")
+    @classmethod
+    def _is_plain(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("an http or https address is expected")
+        if parts.username or parts.password or parts.query:
+            raise ValueError("no user, password or query in an address: the key goes into `key`, by name")
+        return url.rstrip("/")
+
+
+class Price(Section):
+    """What one model costs."""
+
+    model: str
+    """name under which it is served"""
+    usd_per_million_prompt_tokens: float = Field(0.0, ge=0)
+    """of what is sent"""
+    usd_per_million_output_tokens: float = Field(0.0, ge=0)
+    """of what comes back"""
+    usd_per_hour: float = Field(0.0, ge=0)
+    """of seconds that calls take, for one's own machines: shared evenly by the calls in flight"""
+
+
+class Settings(Section):
+    """Where served models are and how they may be asked."""
+
+    endpoints: tuple[Endpoint, ...] = ()
+    """several of one model share its calls and stand in for each other"""
+    prices: tuple[Price, ...] = ()
+    """a model without one costs nothing"""
+    in_process: tuple[str, ...] = ()
+    """served names that vLLM runs in a process of its own, without a server: a batch of scores, embeddings or texts"""
+    inference_python: str = ""
+    """Python of the environment that holds vLLM; default .venv-inference/bin/python"""
+    timeout_s: Seconds = 120.0
+    """a call that takes longer has failed"""
+    connect_timeout_s: Seconds = 5.0
+    """an endpoint that does not take a connection in this time is down"""
+    max_attempts: int = Field(6, ge=1)
+    """per call, over all endpoints together"""
+    backoff_s: Seconds = 0.5
+    """mean of the first wait between attempts; doubles, with full jitter, up to a minute"""
+    spend_usd_per_round: float | None = Field(None, ge=0)
+    """money for calls in one round; a call that could exceed it is not made"""
+
+    def endpoints_of(self, model: str) -> tuple[Endpoint, ...]:
+        """Endpoints at which a served name is found."""
+        return tuple(e for e in self.endpoints if e.model == model)
+
+    def price_of(self, model: str) -> Price:
+        """Price of a served name; free when none is written."""
+        return next((p for p in self.prices if p.model == model), Price(model=model))
+
+
+def parse_settings(text: str, *, origin: str = "settings.toml") -> Settings:
+    """Settings from TOML. Raises RecipeError naming the first wrong field, never quoting a value."""
+    try:
+        return Settings.model_validate(tomllib.loads(text))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "settings"
+        # The value is not quoted: whoever writes a key where its name belongs must not find it in a log.
+        raise RecipeError(f"{origin}: {where}", expected=first["msg"], next="edit that field") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{origin}: {error}", expected="TOML", next="mend the file") from None

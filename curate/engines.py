@@ -93,6 +93,14 @@ class Serve(Protocol):
         """
         ...
 
+    def fingerprint(self, name: str) -> tuple[float, ...] | None:
+        """Log-likelihoods of a fixed text under the model, asked anew: other weights give others. None: not given."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections and child processes."""
+        ...
+
 
 class Generate(Protocol):
     """Policies that answer prompts."""

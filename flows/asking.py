@@ -18,6 +18,6 @@ def ask(turn: Turn, kind: Kind, plan: pl.DataFrame) -> pl.DataFrame:
     """
     make_calls(
         turn.store, turn.engines.asker(kind), requests_of(plan), kind=kind, round_id=turn.round_id,
-        fan_out=turn.fan_out, say=turn.say,
+        fan_out=turn.fan_out, say=turn.say, progress=turn.progress,
     )
     return recorded_calls(turn.store, plan, kind)

@@ -41,27 +41,34 @@ def thread_fan_out(n_workers: int) -> FanOut:
 def make_calls(
     store: Store, ask: Ask, requests: Sequence[CallRequest], *, kind: str, round_id: str | None, fan_out: FanOut,
     say: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str, int, int], None] = lambda kind, done, total: None,
 ) -> int:
     """Make the requests that no recorded call answers yet; returns how many were made.
 
     Known calls are looked up once, over database and inbox together. `say` hears how many there are
-    to make, and every few seconds how many are done.
+    to make, and every few seconds how many are done; `progress` hears the numbers: kind, done, to make.
+    Raises CallFailedError when some were not answered, SpendLimitError when the money is spent; whatever was
+    answered is recorded.
     """
-    misses = _misses(store, requests)
+    misses = unknown_calls(store, requests)
     batches = [misses[at : at + BATCH] for at in range(0, len(misses), BATCH)]
     if misses:
         say(f"{kind}: {len(misses):,} calls to make, {len(requests) - len(misses):,} known already")
-    progress = _Progress(kind, len(misses), say)
-    made = fan_out(lambda batch: _work(store, ask, batch, kind, round_id, progress), batches)
+    state = _Progress(kind, len(misses), say, progress)
+    made = fan_out(lambda batch: _work(store, ask, batch, kind, round_id, state), batches)
+    if misses:
+        progress(kind, len(state.acknowledged), len(misses))
     return sum(made)
 
 
 class _Progress:
     """Calls acknowledged so far. A batch that is tried again leaves out what it already has."""
 
-    def __init__(self, kind: str, n_total: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, kind: str, n_total: int, say: Callable[[str], None], tell: Callable[[str, int, int], None]
+    ) -> None:
         self.acknowledged: set[str] = set()
-        self._kind, self._n_total, self._say = kind, n_total, say
+        self._kind, self._n_total, self._say, self._tell = kind, n_total, say, tell
         self._said_at = time.monotonic()
 
     def add(self, call_key: str) -> None:
@@ -70,6 +77,7 @@ class _Progress:
         if time.monotonic() - self._said_at > SAY_EVERY:
             self._said_at = time.monotonic()
             self._say(f"{self._kind}: {len(self.acknowledged):,} of {self._n_total:,} calls")
+            self._tell(self._kind, len(self.acknowledged), self._n_total)
 
 
 def recorded_calls(store: Store, keys: pl.DataFrame, flow: str) -> pl.DataFrame:
@@ -78,7 +86,8 @@ def recorded_calls(store: Store, keys: pl.DataFrame, flow: str) -> pl.DataFrame:
         return writer.query("calls_of_keys", {"keys": keys.select("call_key")})
 
 
-def _misses(store: Store, requests: Sequence[CallRequest]) -> list[CallRequest]:
+def unknown_calls(store: Store, requests: Sequence[CallRequest]) -> list[CallRequest]:
+    """The requests that no recorded call answers, in order."""
     if not requests:
         return []
     keys = pl.DataFrame({"call_key": [r.call_key for r in requests]}, schema={"call_key": pl.String})
@@ -102,6 +111,6 @@ def _call_row(request: CallRequest, reply: CallReply, kind: str, round_id: str |
         "subject": request.subject, "parameters": json.dumps(dict(request.parameters), sort_keys=True),
         "response": reply.response, "finish_reason": reply.finish_reason, "choice_logprobs": logprobs,
         "prompt_tokens": reply.prompt_tokens, "output_tokens": reply.output_tokens, "seconds": reply.seconds,
-        "cost_usd": reply.cost_usd, "round_id": round_id, "worker": str(os.getpid()),
+        "cost_usd": reply.cost_usd, "logprob_sum": reply.logprob_sum, "round_id": round_id, "worker": str(os.getpid()),
         "called_at": dt.datetime.now(dt.UTC).isoformat(),
     }

@@ -6,7 +6,7 @@ What reads and what runs are apart in their imports: a question is answered with
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import polars as pl
@@ -18,13 +18,14 @@ from flows.rounds import (
     Turn,
     abandon_round,
     finished_stages,
+    next_round,
     now,
     open_recipe,
     open_round,
     run_stages,
 )
 from flows.server import ensure_server, running_server, stop_server
-from flows.settings import meter_path, n_workers
+from flows.settings import meter_path, n_workers, serving_settings
 from schemas.errors import InputError, NotThereYetError, RecipeError, RefusedError
 from schemas.recipe import Recipe, parse_recipe
 from schemas.tables import VERSION_TAGS
@@ -116,14 +117,15 @@ def run(
     store, parsed = Store(root), load_recipe(root, recipe)
     if is_resume:
         parsed = open_recipe(store, parsed.dataset) or parsed
-    engines = engines_of(parsed, meter_path())
+    engines = engines_of(parsed, meter_path(), serving_settings(store.workspace))
     if is_dry_run:
         say(_dry_run(store, parsed))
         return
     with only_runner(store, parsed.dataset):
         for _ in range(rounds):
             turn = open_round(store, engines, parsed, thread_fan_out(n_workers()), say)
-            run_turn(turn, is_direct=is_direct, say=say)
+            with closing(turn.engines):
+                run_turn(turn, is_direct=is_direct, say=say)
 
 
 def abandon(root: Path, recipe: Path | None) -> Facts:
@@ -159,8 +161,10 @@ def run_stage(root: Path, recipe: Path | None, stage: str, *, say: Say) -> None:
     parsed = load_recipe(root, recipe)
     store = Store(root)
     with only_runner(store, parsed.dataset):
-        turn = open_round(store, engines_of(parsed, meter_path()), parsed, thread_fan_out(n_workers()), say)
-        _run_next(turn, stage, say)
+        engines = engines_of(parsed, meter_path(), serving_settings(store.workspace))
+        turn = open_round(store, engines, parsed, thread_fan_out(n_workers()), say)
+        with closing(turn.engines):
+            _run_next(turn, stage, say)
 
 
 def _run_next(turn: Turn, stage: str, say: Say) -> None:
@@ -319,22 +323,20 @@ def _members(root: Path, version: str) -> tuple[pl.DataFrame, Facts]:
 
 
 def _dry_run(store: Store, recipe: Recipe) -> str:
-    """Size of the to-do: the judge calls that would be made, and the most that people would cost."""
+    """Size of the to-do: the calls that judging would make, and the most that people would cost."""
     from flows.engines import engines_of
+    from flows.estimating import judging_estimate
+    from flows.printing import table
 
-    engine, world = engines_of(recipe).judge, recipe.world
-    judges = [j for j in world.judges if j.name in recipe.judging.judges] if world else []
-    prices = {engine.identity(j.name): j.cost_usd for j in judges} if engine else {}
-    with store.write("dry run") as writer:
-        todo = writer.query(
-            "pairs_to_judge", sources=list(recipe.sources), judges=sorted(prices), criterion=recipe.criterion,
-            instrument=recipe.judging.instrument,
-        )
-    calls = 2 * todo.height
-    cost = 2 * sum(prices[voter] for voter in todo["judge"].to_list())
+    engines = engines_of(recipe, None, serving_settings(store.workspace))
+    turn = next_round(store, engines, recipe, thread_fan_out(1), lambda line: None)
+    with closing(turn.engines):
+        judges = judging_estimate(turn)
     people = recipe.routing.budget_votes * recipe.people.cost_usd
+    calls, usd = (sum(float(str(row[name])) for row in judges) for name in ("to make", "usd"))
+    shown = f"{table(pl.DataFrame(judges))}\n" if judges else ""
     return (
-        f"at most {calls:,} judge calls on the pairs that are there ({cost:,.2f} USD), "
+        f"{shown}{int(calls):,} judge calls on the pairs that are there ({usd:,.2f} USD), at most "
         f"{recipe.routing.budget_votes:,} human votes ({people:,.2f} USD); nothing was done"
     )
 

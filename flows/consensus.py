@@ -1,4 +1,4 @@
-"""The recipe's consensus method by name."""
+"""From the votes as they were said to the consensus of the recipe: calibrated, slight long wins tied, combined."""
 
 from __future__ import annotations
 
@@ -7,8 +7,38 @@ import polars as pl
 from curate.consensus.majority import majority
 from curate.consensus.one_coin import one_coin
 from curate.consensus.opinions import Consensus
+from curate.judging.calibration import apply_calibration, fit_calibration, votes_on_gold
+from curate.judging.verdicts import tie_long_slight_wins
+from schemas.sections import Judging
 
 
 def consensus_of(evidence: pl.DataFrame, method: str) -> Consensus:
     """Posteriors and voter fits of EVIDENCE by `majority` or `one_coin`."""
     return majority(evidence) if method == "majority" else one_coin(evidence)
+
+
+def read_as_told(
+    votes: pl.DataFrame, voters: pl.DataFrame, gold: pl.DataFrame, texts: pl.DataFrame, judging: Judging
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(votes as a settling reads them, calibration fits): the same rows, only p changes, and only of judges.
+
+    `gold` are calibrate-gold pairs (pair_id, group_id, p_a, p_tie), `texts` has pair_id, text_a, text_b. Without
+    calibration and `longer_tie_chars` the votes are as they were said.
+    """
+    fits = fit_calibration(votes_on_gold(votes, voters, gold), judging.calibration)
+    calibrated = apply_calibration(votes, fits) if judging.calibration != "none" else votes
+    if judging.longer_tie_chars == 0:
+        return calibrated, fits
+    lengths = texts.select(
+        "pair_id", n_chars_a=pl.col("text_a").str.len_chars(), n_chars_b=pl.col("text_b").str.len_chars()
+    )
+    of_judges = calibrated.join(voters.filter(pl.col("kind") == "judge"), on="voter", how="semi")
+    tied = tie_long_slight_wins(of_judges, lengths, more_than=judging.longer_tie_chars)
+    rest = calibrated.join(of_judges.select("vote_id"), on="vote_id", how="anti")
+    return pl.concat([rest, tied]).sort("vote_id"), fits
+
+
+def with_calibration(voter_fits: pl.DataFrame, fits: pl.DataFrame) -> pl.DataFrame:
+    """Frame `voter_fits` with `calibration`: each judge's temperature, null where none was fitted."""
+    known = fits.select("voter", calibration="temperature")
+    return voter_fits.drop("calibration", strict=False).join(known, on="voter", how="left", maintain_order="left")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -14,8 +15,16 @@ from curate.adapters.simulated import SimulatedAnnotators, SimulatedJudges, Simu
 from curate.adapters.simulated_world import SimulatedWorld
 from curate.adapters.trainer import EmbeddedTrainer
 from curate.engines import Annotate, CallReply, CallRequest, Generate, Judge, Kind, Serve, Train
+from flows.settings import secret
 from schemas.errors import RecipeError
 from schemas.recipe import Recipe
+from schemas.settings import Settings
+
+if TYPE_CHECKING:
+    from curate.adapters.vllm.served import ServedModels
+
+NOWHERE = Settings()
+"""settings of a recipe that asks no served model"""
 
 Ask = Callable[[Sequence[CallRequest]], Iterator[CallReply]]
 
@@ -31,28 +40,48 @@ class Engines:
     recipe: Recipe
     meter: Meter | None = None
     serve: Serve | None = None
+    settings: Settings = NOWHERE
 
     def asker(self, kind: Kind) -> Ask:
-        """What asks served models one kind of call, metered."""
+        """What asks served models one kind of call, metered. Raises RecipeError when there are none."""
         if self.serve is None:
-            raise RecipeError("no served model", expected="[[models]] in the recipe and [[endpoints]] in settings.toml")
+            raise RecipeError("no served model", expected="[[models]] in the recipe", next="see docs/vllm.md")
         serve = self.serve
-
-        def asking(requests: Sequence[CallRequest]) -> Iterator[CallReply]:
-            replies = serve.ask(kind, requests)
-            return self.meter.count(replies) if self.meter else replies
-
-        return asking
+        return lambda requests: self._metered(serve.ask(kind, requests))
 
     def ask_policies(self, requests: Sequence[CallRequest]) -> Iterator[CallReply]:
-        """`generate`, metered."""
-        replies = self.generate.generate(requests) if self.generate else iter(())
-        return self.meter.count(replies) if self.meter else replies
+        """`generate` of the simulated world, metered."""
+        return self._metered(self.generate.generate(requests) if self.generate else iter(()))
 
     def ask_judges(self, requests: Sequence[CallRequest]) -> Iterator[CallReply]:
-        """`judge`, metered."""
-        replies = self.judge.judge(requests) if self.judge else iter(())
-        return self.meter.count(replies) if self.meter else replies
+        """`judge` of the simulated world, metered."""
+        return self._metered(self.judge.judge(requests) if self.judge else iter(()))
+
+    def is_served(self, name: str) -> bool:
+        """Whether a judge's name is one of the recipe's served models."""
+        return any(model.name == name for model in self.recipe.models)
+
+    def identity(self, name: str) -> str:
+        """Served model and revision behind a name of the recipe, or the simulated judge's identity.
+
+        Raises RecipeError when nothing stands behind it.
+        """
+        engine = self.serve if self.is_served(name) else self.judge
+        if engine is None:
+            raise RecipeError(f"nobody answers as {name!r}", expected="a served model or a simulated judge",
+                              next="name it in [[models]] or in [[world.judges]]")
+        return engine.identity(name)
+
+    def for_round(self, spent_usd: float) -> Engines:
+        """These engines with `spent_usd` of this round's money gone."""
+        if self.serve is not None or not self.recipe.models:
+            return self
+        return replace(self, serve=served(self.recipe, self.settings, spent_usd))
+
+    def close(self) -> None:
+        """Let go of connections and child processes."""
+        if self.serve is not None:
+            self.serve.close()
 
     def annotate(self, recorded: pl.DataFrame, sold: pl.DataFrame) -> Annotate | None:
         """People of this recipe. `recorded` and `sold` matter to `replay` only."""
@@ -65,9 +94,12 @@ class Engines:
             return SimulatedAnnotators(self.world, criterion=self.recipe.criterion)
         return None
 
+    def _metered(self, replies: Iterator[CallReply]) -> Iterator[CallReply]:
+        return self.meter.count(replies) if self.meter else replies
 
-def engines_of(recipe: Recipe, meter: Path | None = None) -> Engines:
-    """Engines of a recipe. `meter` is a file in which simulated providers bill each call they serve."""
+
+def engines_of(recipe: Recipe, meter: Path | None = None, settings: Settings | None = None) -> Engines:
+    """Engines of a recipe. `meter` is a file in which providers bill each call they serve."""
     world = SimulatedWorld(recipe.world) if recipe.world else None
     return Engines(
         generate=SimulatedPolicies(world) if world and world.world.policies else None,
@@ -76,4 +108,12 @@ def engines_of(recipe: Recipe, meter: Path | None = None) -> Engines:
         world=world,
         recipe=recipe,
         meter=Meter(meter) if meter else None,
+        settings=settings or NOWHERE,
     )
+
+
+def served(recipe: Recipe, settings: Settings, spent_usd: float = 0.0) -> ServedModels:
+    """The recipe's served models; nothing is connected before the first call."""
+    from curate.adapters.vllm.served import ServedModels
+
+    return ServedModels(recipe.models, settings, secret=secret, spent_usd=spent_usd)

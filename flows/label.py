@@ -1,52 +1,23 @@
-"""Label: judges, reward model and people vote on the pairs that lack their vote."""
+"""Label: reward model and people vote on the pairs that lack their vote. Judges: flows/judging.py."""
 
 from __future__ import annotations
-
-import json
 
 import polars as pl
 
 from curate.adapters.replay import ReplayAnnotator
 from curate.consensus.folding import fold_orders
-from curate.engines import CallRequest, Judge, one_per_call
-from curate.judging.verdicts import link_calls, plan_calls, votes_from_calls
 from curate.routing.allocation import choose
 from curate.routing.audit import audits
 from curate.routing.candidates import candidates
 from curate.routing.skill import human_skill
 from curate.routing.wrongness import calibrated
-from flows.calling import make_calls, recorded_calls
-from flows.consensus import consensus_of
+from flows.consensus import consensus_of, read_as_told
+from flows.release import calibrate_gold
 from flows.reward_models import load_incumbent, votes_of_model
 from flows.rounds import Turn, now
 from schemas.ids import content_id_expr, uniform_expr
 from schemas.tables import ROUTES, SCORES, TASKS, VOTERS
 from warehouse.store import Writer
-
-
-def judge(turn: Turn) -> int:
-    """Both orders of every judge on every pair in scope that lacks its ballot."""
-    engine = turn.engines.judge
-    if not turn.panel or engine is None:
-        with turn.store.write("judge") as writer:
-            return turn.finish(writer, "judge", 0, {})
-    with turn.store.write("judge") as writer:
-        writer.append({"voters": _panel_voters(engine)})
-        todo = writer.query(
-            "pairs_to_judge", sources=turn.sources, judges=turn.panel, criterion=turn.recipe.criterion,
-            instrument=turn.recipe.judging.instrument,
-        )
-    plans = [_plan(turn, todo, name, engine.identity(name)) for name in turn.recipe.judging.judges]
-    requests = one_per_call(request for plan, _ in plans for request in _requests(plan))
-    make_calls(
-        turn.store, turn.engines.ask_judges, requests, kind="judge", round_id=turn.round_id, fan_out=turn.fan_out,
-        say=turn.say,
-    )
-    links = pl.concat([link for _, link in plans])
-    calls = recorded_calls(turn.store, links.select("call_key").unique(), "judge")
-    votes = votes_from_calls(calls, links, criterion=turn.recipe.criterion)
-    with turn.store.write("judge") as writer:
-        return turn.finish(writer, "judge", votes.height, {"votes": votes})
 
 
 def score(turn: Turn) -> int:
@@ -75,6 +46,8 @@ def route(turn: Turn) -> int:
         texts = writer.query("pair_texts", {"wanted": writer.query("scope_pairs", sources=turn.sources)})
         buyable = _buyable(turn, writer)
         audited = writer.query("audit_routes", dataset=turn.recipe.dataset)
+        gold = calibrate_gold(turn, writer)
+    votes, _ = read_as_told(votes, voters, gold, texts, turn.recipe.judging)
     has_people = turn.recipe.people.engine != "none"
     routes = _choose(turn, votes, voters, texts, buyable, audited) if has_people else ROUTES.empty()
     with turn.store.write("route") as writer:
@@ -113,32 +86,6 @@ def collect(turn: Turn) -> int:
     frames = {"voters": annotator.voters(), "votes": votes, "answers": answers}
     with turn.store.write("collect") as writer:
         return turn.finish(writer, "collect", votes.height, frames)
-
-
-def _panel_voters(engine: Judge) -> pl.DataFrame:
-    """Frame `voters` of an engine's judges, each under the identity of the model that is served."""
-    judges = engine.voters()
-    identities = [engine.identity(name) for name in judges["voter"]]
-    return judges.with_columns(pl.Series("voter", identities, dtype=pl.String))
-
-
-def _plan(turn: Turn, todo: pl.DataFrame, name: str, identity: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Calls to make of one judge, and the links by which its answers become votes of its identity."""
-    pairs = todo.filter(pl.col("judge") == identity).drop("judge")
-    instrument = turn.recipe.judging.instrument
-    links = link_calls(pairs, [(name, identity)], instrument, {}).with_columns(voter=pl.lit(identity))
-    return plan_calls(pairs, [(name, identity)], instrument, {}), links
-
-
-def _requests(plan: pl.DataFrame) -> list[CallRequest]:
-    return [
-        CallRequest(
-            call_key=row["call_key"], voter=row["voter"], subject=row["subject"], prompt=row["prompt"],
-            first=row["first"], second=row["second"], instrument=row["instrument"], sample=row["sample"],
-            parameters=json.loads(row["parameters"]),
-        )
-        for row in plan.iter_rows(named=True)
-    ]
 
 
 def _recorded(turn: Turn, writer: Writer) -> tuple[pl.DataFrame, pl.DataFrame]:

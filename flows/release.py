@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as distribution_version
@@ -17,7 +18,7 @@ from curate.consensus.opinions import Consensus, unlabelled
 from curate.filtering.strength import preference_strength
 from curate.filtering.treatments import treat
 from curate.rewards.crossfit import cross_fit
-from flows.consensus import consensus_of
+from flows.consensus import consensus_of, read_as_told, with_calibration
 from flows.exporting import write_training_folder
 from flows.rounds import Turn, now
 from schemas.tables import COMPARISONS, LABEL_SETS, LABELS, VERSIONS, VOTER_FITS
@@ -33,18 +34,27 @@ def settle(turn: Turn) -> int:
         voters = writer.query("all_voters")
         scope = writer.query("scope_pairs", sources=turn.sources)
         texts = writer.query("pair_texts", {"wanted": scope})
-    consensus, labels = settled(turn, votes, voters, scope, texts)
+        gold = calibrate_gold(turn, writer)
+    consensus, labels = settled(turn, votes, voters, gold, scope, texts)
     with turn.store.write("settle") as writer:
         return _record_labels(turn, writer, labels, consensus, as_of)
 
 
+def calibrate_gold(turn: Turn, writer: Writer) -> pl.DataFrame:
+    """Calibrate gold in the recipe's scope; no rows where the recipe calibrates nothing."""
+    gold = writer.query("calibrate_gold", criterion=turn.recipe.criterion, sources=turn.sources)
+    return gold if turn.recipe.judging.calibration != "none" else gold.clear()
+
+
 def settled(
-    turn: Turn, votes: pl.DataFrame, voters: pl.DataFrame, scope: pl.DataFrame, texts: pl.DataFrame
+    turn: Turn, votes: pl.DataFrame, voters: pl.DataFrame, gold: pl.DataFrame, scope: pl.DataFrame, texts: pl.DataFrame
 ) -> tuple[Consensus, pl.DataFrame]:
     """Consensus and filtered labels of the given votes: the pure middle of `settle`, also what `verify` repeats."""
     recipe = turn.recipe
-    evidence = fold_orders(votes, voters, recipe.judging.margin)
+    told, fits = read_as_told(votes, voters, gold, texts, recipe.judging)
+    evidence = fold_orders(told, voters, recipe.judging.margin)
     consensus = consensus_of(evidence, recipe.consensus.method)
+    consensus = replace(consensus, voter_fits=with_calibration(consensus.voter_fits, fits))
     identical = scope.filter("is_identical")["pair_id"]
     labels = labels_from(consensus.posteriors, recipe.consensus, recipe.filtering, identical)
     if recipe.filtering.method != "none":

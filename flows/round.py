@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,6 +14,7 @@ from flows.rounds import Say, Turn, finished_stages
 from flows.server import point_prefect_at
 from flows.settings import n_workers
 from flows.stages import STAGES
+from schemas.errors import CallFailedError, UserError
 
 CALL_RETRIES = 3
 
@@ -52,9 +55,7 @@ def _run_stage(turn: Turn, name: str, say: Say) -> int:
     from prefect import task
     from prefect.cache_policies import NO_CACHE
 
-    from flows.rounds import with_fan_out
-
-    mapped = with_fan_out(turn, task_fan_out())
+    mapped = replace(turn, fan_out=task_fan_out(), progress=Artifacts(turn.recipe.dataset).tell)
     n_rows = task(name=name, cache_policy=NO_CACHE, persist_result=False)(lambda: STAGES[name](mapped))()
     say(f"round {turn.n}: {name}: {n_rows} rows")
     return n_rows
@@ -69,10 +70,37 @@ def task_fan_out() -> FanOut:
     def spread(work: Work, batches: Sequence[Batch]) -> list[int]:
         calls = task(
             name="calls", cache_policy=NO_CACHE, persist_result=False, retries=CALL_RETRIES,
-            retry_delay_seconds=exponential_backoff(1),
+            retry_delay_seconds=exponential_backoff(1), retry_condition_fn=is_worth_trying_again,
         )(lambda at: work(batches[at]))
         return [int(made) for made in calls.map(range(len(batches))).result()] if batches else []
 
     return spread
 
 
+
+
+def is_worth_trying_again(task: Any, run: Any, state: Any) -> bool:
+    """Whether a failed batch may succeed when asked again: not where a setting or a recipe must change first."""
+    error = state.result(raise_on_failure=False)
+    return not isinstance(error, UserError) or isinstance(error, CallFailedError)
+
+
+class Artifacts:
+    """Progress of calls in Prefect's UI: one artifact per kind of call, told from any thread."""
+
+    def __init__(self, dataset: str) -> None:
+        self._dataset = dataset.replace("_", "-")
+        self._guard = threading.Lock()
+        self._made: dict[str, Any] = {}
+
+    def tell(self, kind: str, done: int, total: int) -> None:
+        """`done` of `total` calls of a kind are recorded."""
+        from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+        share, said = 100 * done / total if total else 100.0, f"{done:,} of {total:,} {kind} calls"
+        with self._guard:
+            if kind in self._made:
+                update_progress_artifact(self._made[kind], share, said)
+            else:
+                key = f"{self._dataset}-{kind}-calls"
+                self._made[kind] = create_progress_artifact(share, key=key, description=said)

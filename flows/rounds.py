@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from flows.calling import FanOut
+from flows.panel import panel_of
 from schemas.errors import RefusedError
 from schemas.ids import content_id, seed_of
 from schemas.recipe import Recipe, parse_recipe
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from flows.engines import Engines
 
 Say = Callable[[str], None]
+Progress = Callable[[str, int, int], None]
 
 
 def now() -> dt.datetime:
@@ -39,23 +41,19 @@ class Turn:
     parent_n: int
     fan_out: FanOut
     say: Say = lambda line: None
+    progress: Progress = lambda kind, done, total: None
+    """told of calls as they come in: kind, done, to make"""
 
     @property
     def sources(self) -> list[str]:
         """Sources in the dataset's scope; empty: all."""
         return list(self.recipe.sources)
 
-    @property
-    def panel(self) -> list[str]:
-        """Voters behind the recipe's judges. Another served model under the same name is another voter."""
-        engine = self.engines.judge
-        return [engine.identity(name) for name in self.recipe.judging.judges] if engine else []
-
     def current_votes(self, writer: Writer, as_of: int) -> pl.DataFrame:
-        """Frame `votes` that counts for this recipe as of a moment."""
+        """Frame `votes` that counts for this recipe as of a moment: of voters it asks, only under its questions."""
         return writer.query(
-            "votes_in_scope", as_of=as_of, criterion=self.recipe.criterion, sources=self.sources, judges=self.panel,
-            instrument=self.recipe.judging.instrument,
+            "votes_in_scope", {"panel": panel_of(self, writer)}, as_of=as_of, criterion=self.recipe.criterion,
+            sources=self.sources,
         )
 
     def seed(self, purpose: str) -> int:
@@ -82,15 +80,25 @@ def open_round(store: Store, engines: Engines, recipe: Recipe, fan_out: FanOut, 
 
     Raises RefusedError when a round is open under another recipe than the one given.
     """
+    turn = next_round(store, engines, recipe, fan_out, say)
     with store.write("round") as writer:
-        open_rounds = writer.query("open_round", dataset=recipe.dataset)
-        if open_rounds.height:
-            return _resume(store, engines, recipe, open_rounds.row(0, named=True), fan_out, say)
-        position = writer.query("round_position", dataset=recipe.dataset).row(0, named=True)
-        turn = _new_turn(store, engines, recipe, position, fan_out, say)
-        writer.append({"rounds": _round_row(turn, int(position["last_seq"]))})
+        # Appended by key: a round that is open already stays as it is.
+        writer.append({"rounds": _round_row(turn, int(writer.query("last_seq").item()))})
         writer.publish()
     return turn
+
+
+def next_round(store: Store, engines: Engines, recipe: Recipe, fan_out: FanOut, say: Say) -> Turn:
+    """The open round of the recipe's dataset, or the one that would be opened now; nothing is written."""
+    with store.write("look-up") as writer:
+        open_rounds = writer.query("open_round", dataset=recipe.dataset)
+        if open_rounds.height:
+            turn = _resume(store, engines, recipe, open_rounds.row(0, named=True), fan_out, say)
+        else:
+            position = writer.query("round_position", dataset=recipe.dataset).row(0, named=True)
+            turn = _new_turn(store, engines, recipe, position, fan_out, say)
+        spent = float(writer.query("spent_on_calls", round_id=turn.round_id).item())
+    return replace(turn, engines=engines.for_round(spent))
 
 
 def open_recipe(store: Store, dataset: str) -> Recipe | None:
@@ -135,11 +143,6 @@ def finished_stages(turn: Turn) -> set[str]:
     """Names of the stages this round has finished."""
     with turn.store.write("round") as writer:
         return set(writer.query("finished_stages", round_id=turn.round_id)["stage"].to_list())
-
-
-def with_fan_out(turn: Turn, fan_out: FanOut) -> Turn:
-    """The same round with calls spread another way."""
-    return replace(turn, fan_out=fan_out)
 
 
 def _resume(

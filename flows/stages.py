@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from flows.gold import mark_gold
-from flows.label import collect, judge, route, score, send
+from flows.judging import judge
+from flows.label import collect, route, score, send
 from flows.release import export, release, settle
 from flows.retrain import evaluate, gate, retrain
 from flows.rounds import Stage

@@ -1,4 +1,7 @@
-"""Synthesize: ask the round's prompts, sample responses, pair them."""
+"""Synthesize: ask the round's prompts, sample responses, pair them.
+
+A recipe with `synthesis.policies` asks served models; one without them the policies of its simulated world.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,17 @@ import polars as pl
 
 from curate.engines import CallRequest, one_per_call
 from curate.importing.grouping import near_id
+from curate.synthesis.instruments import ATTRIBUTES, GROW, instrument_rows
+from curate.synthesis.lineage import discards, merged, response_rows
+from curate.synthesis.near_duplicates import near_duplicate_responses
 from curate.synthesis.pairing import pair_up
 from flows.calling import make_calls, recorded_calls
+from flows.candidates import answering_policies, sample, slots
+from flows.deriving import augmented, labelled_pairs
+from flows.matching import Matched, matched
+from flows.rewriting import SPOKEN, all_pairs, attributed, contrasted, mined, together, writing_policy
 from flows.rounds import Turn
+from flows.sourcing import sourced
 from schemas.ids import content_id_expr, uniform_expr
 from schemas.tables import PAIRS, PROMPTS, RESPONSES, SOURCES, TEXTS
 from warehouse.store import Writer
@@ -22,6 +33,8 @@ TEMPLATE = "answer@1"
 
 def synthesize(turn: Turn) -> int:
     """New prompts, responses and pairs of this round; 0 when the recipe has no policy."""
+    if turn.recipe.synthesis.policies:
+        return _from_served(turn)
     if turn.engines.world is None or turn.engines.generate is None:
         with turn.store.write(STAGE) as writer:
             return turn.finish(writer, STAGE, 0, {})
@@ -35,6 +48,41 @@ def synthesize(turn: Turn) -> int:
     pairs = pair_up(responses, turn.recipe.synthesis.pairs_per_prompt, turn.seed("pair")).pairs
     with turn.store.write(STAGE) as writer:
         return _record(turn, writer, responses, pairs)
+
+
+def _from_served(turn: Turn) -> int:
+    """Ask whatever is not known, in any order and as often as need be; append everything at once at the end."""
+    prompts = sourced(turn)
+    found = sample(turn, slots(turn, prompts.prompts))
+    distinct = near_duplicate_responses(found.rows, turn.recipe.synthesis.near_duplicate)
+    paired = matched(turn, distinct.kept)
+    turn.say(f"{STAGE}: {prompts.prompts.height:,} prompts, {distinct.kept.height:,} candidates")
+    near = discards(distinct.discards, "response", STAGE, turn.round_id)
+    frames = merged([
+        prompts.frames, _answers(turn, found.rows), dict(paired.frames), {"pairs": paired.pairs},
+        {} if paired.scores is None else {"scores": paired.scores},
+        *({"discards": left_out} for left_out in (prompts.discards, found.discards, near, paired.discards)),
+        _written(turn, distinct.kept, paired),
+    ])
+    with turn.store.write(STAGE) as writer:
+        return turn.finish(writer, STAGE, frames["pairs"].height, frames)
+
+
+def _answers(turn: Turn, rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Frames of what policies said, near-duplicates included: a candidate left out is still a response."""
+    texts = rows.select("text_id", "text").unique("text_id")
+    return {"policies": answering_policies(turn), "responses": response_rows(rows), "texts": TEXTS.complete(texts)}
+
+
+def _written(turn: Turn, candidates: pl.DataFrame, paired: Matched) -> dict[str, pl.DataFrame]:
+    """Frames of contrasts, mined failures, augmentation and attributes."""
+    synthesis = turn.recipe.synthesis
+    labelled = labelled_pairs(turn)
+    made = [contrasted(turn, candidates, paired), mined(turn, labelled)]
+    tags = attributed(turn, [(paired.pairs, candidates.select(SPOKEN)), *all_pairs(made)])
+    used = [*(i for one in made for i in one.instruments), *([GROW] if synthesis.n_grown else []),
+            *([ATTRIBUTES] if tags else [])]
+    return merged([together(made), tags, augmented(turn, labelled), writing_policy(turn), instrument_rows(used)])
 
 
 def _record_prompts(turn: Turn) -> pl.DataFrame:

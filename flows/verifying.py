@@ -8,7 +8,7 @@ import polars as pl
 
 from flows.calling import thread_fan_out
 from flows.engines import engines_of
-from flows.release import settled
+from flows.release import calibrate_gold, settled
 from flows.rounds import Turn
 from schemas.errors import RefusedError
 from schemas.recipe import parse_recipe
@@ -38,16 +38,18 @@ def _recomputed(store: Store, row: dict[str, object]) -> dict[str, object]:
     """How many labels differ, and by how much at most, when the recipe settles the same votes again."""
     recipe = parse_recipe(str(row["recipe"]))
     dataset, n = str(row["dataset"]), int(str(row["n"]))
-    turn = Turn(store, engines_of(recipe), recipe, str(row["round_id"]), n, n - 1, thread_fan_out(1))
+    engines = engines_of(recipe).for_round(0.0)
+    turn = Turn(store, engines, recipe, str(row["round_id"]), n, n - 1, thread_fan_out(1))
     with store.write("verify") as writer:
         votes = turn.current_votes(writer, int(str(row["as_of"])))
         voters = writer.query("all_voters")
         members = writer.query("version_members", dataset=dataset, n=n)
         scope = writer.query("scope_pairs", sources=list(recipe.sources))
         texts = writer.query("pair_texts", {"wanted": scope})
+        gold = calibrate_gold(turn, writer)
     # Pairs that joined the scope since are no part of the version.
     known = scope.join(members, on="pair_id", how="semi")
-    _, labels = settled(turn, votes, voters, known, texts.join(known, on="pair_id", how="semi"))
+    _, labels = settled(turn, votes, voters, gold, known, texts.join(known, on="pair_id", how="semi"))
     return _compared(members.filter(pl.col("reason") != "withdrawn"), labels)
 
 

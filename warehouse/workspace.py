@@ -59,6 +59,16 @@ class Workspace:
         return self.root / "recipe.toml"
 
     @property
+    def settings(self) -> Path:
+        """Where served models are and what they cost; TIEBREAK_SETTINGS names another file."""
+        return self.root / "settings.toml"
+
+    @property
+    def instruments(self) -> Path:
+        """Questions of this workspace's own, as Markdown; beside those that are shipped."""
+        return self.root / "instruments"
+
+    @property
     def server(self) -> Path:
         """Prefect's home of this workspace."""
         return self.root / "prefect"

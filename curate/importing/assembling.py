@@ -30,10 +30,11 @@ def assemble(
     lettered_pairs = with_ids(pairs)
     opinions, no_vote, repeated = with_keys(sides.opinions, lettered_pairs, asked.source)
     answers = _answers(lettered_pairs, sides.extra_responses)
+    questions = _questions(answers, sides.extra_prompts)
     frames = {
         "sources": _source(asked, known),
-        "texts": _texts(answers),
-        "prompts": _prompts(answers, asked),
+        "texts": _texts(answers, questions),
+        "prompts": _prompts(questions, asked),
         "responses": _responses(answers),
         "pairs": _pairs(lettered_pairs, asked),
         "voters": voters_of(opinions),
@@ -83,14 +84,20 @@ def _source(asked: Asked, known: KnownSource) -> pl.DataFrame:
     })  # fmt: skip
 
 
-def _texts(answers: pl.DataFrame) -> pl.DataFrame:
-    texts = pl.concat([answers.select("text"), answers.select(pl.col("prompt").alias("text"))]).unique()
+def _questions(answers: pl.DataFrame, extra: pl.DataFrame) -> pl.DataFrame:
+    """One row per prompt as some row gave it: prompt_id, its messages and its properties."""
+    named = extra.with_columns(content_id_expr(["prompt", "system"]).alias("prompt_id"))
+    return pl.concat([answers.select(named.columns), named])
+
+
+def _texts(answers: pl.DataFrame, questions: pl.DataFrame) -> pl.DataFrame:
+    texts = pl.concat([answers.select("text"), questions.select(pl.col("prompt").alias("text"))]).unique()
     return texts.select(content_id_expr(["text"]).alias("text_id"), "text")
 
 
-def _prompts(answers: pl.DataFrame, asked: Asked) -> pl.DataFrame:
-    groups = group_ids(answers.select("prompt_id", "prompt", "group").unique(), asked.source)
-    said = answers.group_by("prompt_id", "prompt", "system").agg(pl.col("category", "language").min())
+def _prompts(questions: pl.DataFrame, asked: Asked) -> pl.DataFrame:
+    groups = group_ids(questions.select("prompt_id", "prompt", "group").unique(), asked.source)
+    said = questions.group_by("prompt_id", "prompt", "system").agg(pl.col("category", "language").min())
     return said.join(groups, on="prompt_id").select(
         "prompt_id", content_id_expr(["prompt"]).alias("text_id"), pl.lit(asked.source).alias("source"), "system",
         "category", "language", "group_id", near_id(pl.col("prompt")),

@@ -8,9 +8,10 @@ from curate.importing.assembling import assemble
 from curate.importing.chosen_rejected import read_chosen_rejected
 from curate.importing.common_form import read_common_form
 from curate.importing.known_sources import KnownSource, known_source
+from curate.importing.prompt_rows import read_prompt_rows
 from curate.importing.raw import Ingested, RawSource
 from curate.importing.responses_votes import read_responses_votes
-from curate.importing.shapes import CHOSEN, COMMON, by_role, recognise, unused
+from curate.importing.shapes import CHOSEN, COMMON, PROMPTS, by_role, recognise, unused
 from curate.importing.sides import Asked, Sides, group_column
 from schemas.errors import InputError
 
@@ -48,6 +49,9 @@ def _read(shape: str, files: dict[str, dict[str, pl.DataFrame]], asked: Asked, k
     if shape == CHOSEN:
         group = group_column(asked, known.group_by, files["chosen"])
         return read_chosen_rejected(files["chosen"], asked, known, group)
+    if shape == PROMPTS:
+        group = group_column(asked, known.group_by or "group", files["prompts"])
+        return read_prompt_rows(files["prompts"], known, group)
     group = group_column(asked, known.group_by, files["questions"])
     return read_responses_votes(files["questions"], files["responses"], files["votes"], asked, known, group)
 

@@ -10,7 +10,7 @@ from curate.importing.cells import columns_of
 from curate.importing.raw import RawSource
 from schemas.errors import InputError
 
-COMMON, CHOSEN, RESPONSES = "common form", "chosen and rejected", "responses and votes"
+COMMON, CHOSEN, RESPONSES, PROMPTS = "common form", "chosen and rejected", "responses and votes", "prompts"
 
 _ROLES: tuple[tuple[str, frozenset[str]], ...] = (
     ("pairs", frozenset({"prompt", "response_a", "response_b"})),
@@ -25,11 +25,18 @@ _ROLES: tuple[tuple[str, frozenset[str]], ...] = (
 )
 """Roles of a file with the columns that make it one; the first that fits counts."""
 
-_READ = ("pairs", "opinions", "chosen", "votes", "responses", "questions")
+_ANSWERS = frozenset({
+    "response", "responses", "response_a", "response_b", "completion", "answer", "output", "chosen", "rejected",
+    "label", "vote", "score",
+})
+"""columns with which a file holds more than prompts: read as prompts, its answers would be lost in silence"""
+
+_READ = ("pairs", "opinions", "chosen", "votes", "responses", "questions", "prompts")
 _SHAPES = {
     COMMON: ({"pairs"}, {"pairs", "opinions"}),
     CHOSEN: ({"chosen"}, {"chosen"}),
     RESPONSES: ({"questions", "responses", "votes"}, {"questions", "responses", "votes"}),
+    PROMPTS: ({"prompts"}, {"prompts"}),
 }
 """Shape: the roles it needs, the roles it may have."""
 
@@ -37,7 +44,8 @@ _SHAPES = {
 def role_of(frame: pl.DataFrame) -> str | None:
     """What a file is in its source, or None."""
     columns = set(frame.columns)
-    return next((role for role, needed in _ROLES if needed <= columns), None)
+    is_bare = bool({"prompt", "messages"} & columns) and not columns & _ANSWERS
+    return next((role for role, needed in _ROLES if needed <= columns), "prompts" if is_bare else None)
 
 
 def roles_of(raw: RawSource) -> dict[str, str]:
@@ -49,7 +57,7 @@ def roles_of(raw: RawSource) -> dict[str, str]:
             raise InputError(
                 f"{file}: columns {columns_of(raw.files[file])}",
                 expected="prompt, response_a, response_b; or chosen, rejected; or pair_id, annotator, vote;"
-                " or question_id with model, response, text or vote",
+                " or question_id with model, response, text or vote; or prompt, or messages, alone",
                 next="rename the columns to one of these forms",
             )
     return {file: role for file, role in roles.items() if role is not None}
@@ -75,7 +83,8 @@ def recognise(raw: RawSource) -> str:
         seen = ", ".join(f"{file} ({role}): {columns_of(raw.files[file])}" for file, role in sorted(roles.items()))
         raise InputError(
             f"{raw.name}: {seen or 'no file'}",
-            expected="pairs with or without annotations; chosen and rejected; or questions, responses and votes",
+            expected="pairs with or without annotations; chosen and rejected; questions, responses and votes; or"
+            " prompts alone",
             next="put the files of one shape, all of them, into one folder",
         )
     return fits[0]
@@ -84,7 +93,8 @@ def recognise(raw: RawSource) -> str:
 def by_role(raw: RawSource) -> dict[str, dict[str, pl.DataFrame]]:
     """Frames by role, then by file, in the order of file names."""
     roles = roles_of(raw)
-    return {role: {f: raw.files[f] for f in sorted(roles) if roles[f] == role} for role, _ in _ROLES}
+    names = (*(role for role, _ in _ROLES), "prompts")
+    return {role: {f: raw.files[f] for f in sorted(roles) if roles[f] == role} for role in names}
 
 
 def unused(files: Mapping[str, Mapping[str, pl.DataFrame]]) -> dict[str, str]:

@@ -68,6 +68,10 @@ RESPONSE_SCHEMA: dict[str, pl.DataType] = {
     "language": pl.String(),
 }
 
+PROMPT_SCHEMA: dict[str, pl.DataType] = {
+    name: RESPONSE_SCHEMA[name] for name in ("prompt", "system", "group", "category", "language")
+}
+
 
 @dataclass(frozen=True)
 class Sides:
@@ -79,6 +83,8 @@ class Sides:
     """responses that need not stand in any pair"""
     rejects: pl.DataFrame = field(default_factory=no_rejects)
     skipped: Mapping[str, str] = field(default_factory=dict)
+    extra_prompts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=PROMPT_SCHEMA))
+    """prompts that need not have a response"""
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,95 @@
-"""Pairwise votes from ratings of single responses, as UltraFeedback's attribute scores are read (Cui et al. 2023)."""
+"""Ratings of single responses and the votes in them, as UltraFeedback's attribute scores are read (Cui et al. 2023).
+
+Each response is rated alone, one attribute per question, by a model that sees no other response.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import polars as pl
 
+from curate.judging.instruments import Instrument
+from curate.judging.rendering import rendered
+from curate.judging.scales import Scale, level_of
+from curate.questions import PLAN, canonical, keyed
 from schemas.errors import InputError
 from schemas.ids import content_id_expr
-from schemas.tables import VOTES
+from schemas.tables import RATINGS, VOTES
 
 _RATER = ("voter", "attribute", "instrument")
+RATING_LINKS = ("call_key", "response_id", "voter", "attribute")
+
+
+def rating_questions(
+    responses: pl.DataFrame, attributes: Sequence[str], judges: Sequence[tuple[str, str]], instrument: Instrument,
+    parameters: Mapping[str, str | int | float],
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(plan, links): one question per distinct text and attribute and judge; links have RATING_LINKS, one per rating.
+
+    `responses` has response_id, prompt (JSON of messages), response, and perhaps system; `judges` are (name,
+    identity), and `voter` of the links is the identity. Equal texts under several responses are asked about once.
+    Raises InputError for an instrument of another form.
+    """
+    if instrument.form != "rating":
+        raise InputError(f"{instrument.id}, of the form {instrument.form}", expected="rating", next="pick another")
+    asked = responses.join(pl.DataFrame({"attribute": list(attributes)}, schema={"attribute": pl.String}), how="cross")
+    panel = pl.DataFrame(list(judges), schema={"voter": pl.String, "identity": pl.String}, orient="row")
+    questions = keyed(rendered(asked, instrument).drop("prompt").join(panel, how="cross").with_columns(
+        pl.lit(canonical(dict(parameters))).alias("parameters"),
+        pl.struct("response_id", "attribute").struct.json_encode().alias("subject"),
+    ).sort("response_id", "attribute", "voter"), "judge")
+    plan = questions.select(PLAN).unique("call_key", keep="first", maintain_order=True)
+    return plan, questions.with_columns(voter="identity").select(RATING_LINKS)
+
+
+def ratings_from_calls(read: pl.DataFrame, links: pl.DataFrame, scale: Scale, asked: str) -> pl.DataFrame:
+    """RATINGS of the calls that named a level, sorted by `rating_id`; `asked` is their instrument.
+
+    `read` comes from `reading.read_verdicts`. The value is the level that was named, not the mean over the choices'
+    probabilities: two responses that both get a 4 are a tie, however the fourth decimals differ. A call that failed
+    or says that the attribute has no meaning here makes no rating.
+    """
+    levels = [level for level in scale.values() if level is not None]
+    said = links.join(read.select("call_key", "verdict"), on="call_key")
+    rated = said.with_columns(level_of(scale, pl.col("verdict")).alias("value")).filter(pl.col("value").is_not_null())
+    about: list[str | pl.Expr] = ["response_id", "voter", pl.lit(asked)]
+    return RATINGS.complete(rated.select(
+        content_id_expr([pl.lit("rating"), "call_key", *about, "attribute"]).alias("rating_id"),
+        content_id_expr([pl.lit("rating"), *about]).alias("ballot_id"),
+        "response_id", "voter", "attribute", "value", scale_min=pl.lit(min(levels)), scale_max=pl.lit(max(levels)),
+        instrument=pl.lit(asked), status=pl.lit("cast"),
+    )).sort("rating_id")
+
+
+def mean_ratings(ratings: pl.DataFrame, attributes: Sequence[str], criterion: str) -> pl.DataFrame:
+    """RATINGS on `criterion`: the mean of `attributes`, for responses that have all of them (UltraFeedback).
+
+    One row per (response, voter, instrument). Meant for votes; what was said stays in the ratings themselves.
+    """
+    named = ratings.filter(pl.col("attribute").is_in(list(attributes)), pl.col("status") == "cast").sort("rating_id")
+    key = ("response_id", "voter", "instrument")
+    means = named.group_by(key, maintain_order=True).agg(
+        pl.col("value").mean().round(9), pl.col("scale_min", "scale_max", "ballot_id", "status").first(),
+        pl.col("attribute").n_unique().alias("n"), pl.col("rating_id").str.join("|").alias("of"),
+    ).filter(pl.col("n") == len(set(attributes)))
+    ids = content_id_expr([pl.lit("mean"), "of", pl.lit(criterion)]).alias("rating_id")
+    return RATINGS.complete(means.with_columns(ids, pl.lit(criterion).alias("attribute")).drop("n", "of"))
+
+
+def unrated(wanted: pl.DataFrame, votes: pl.DataFrame) -> pl.DataFrame:
+    """Abstentions on each of `wanted` (pair_id, voter, criterion, instrument) without a vote: neither side was rated.
+
+    So that a pair on which a judge failed twice is counted as well as one on which it failed once.
+    """
+    key = ["pair_id", "voter", "criterion", "instrument"]
+    silent = wanted.select(key).unique().join(votes, on=key, how="anti")
+    about: list[str | pl.Expr] = [pl.lit("unrated"), *key]
+    return VOTES.complete(silent.with_columns(
+        content_id_expr([*about, pl.lit("vote")]).alias("vote_id"), content_id_expr(about).alias("ballot_id"),
+        is_abstention=pl.lit(True), n=pl.lit(1), cost_usd=pl.lit(0.0), status=pl.lit("cast"),
+        evidence=pl.lit("no rating of a or b"),
+    )).sort("vote_id")
 
 
 def votes_from_ratings(ratings: pl.DataFrame, pairs: pl.DataFrame, *, source: str = "ratings") -> pl.DataFrame:

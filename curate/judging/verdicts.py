@@ -12,18 +12,23 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from curate.consensus.outcomes import expected_win, quantised
+from curate.consensus.outcomes import expected_win
+from curate.judging.instruments import Instrument
+from curate.judging.reading import read_tokens, votes_from_verdicts
+from curate.judging.rendering import rendered
+from curate.judging.scales import THREE_WORDS
+from curate.questions import PLAN, keyed
 from schemas.errors import InputError
 from schemas.ids import content_id_expr
-from schemas.tables import VOTES
 
 TEMPLATE = "judge-pairwise@1"
-CHOICES = ("1", "2", "tie")
 PAIR_COLUMNS = ("pair_id", "prompt_text_id", "text_id_a", "text_id_b", "prompt", "text_a", "text_b")
 PLAN_COLUMNS = (
     "call_key", "voter", "subject", "shown_first", "prompt", "first", "second", "instrument", "parameters", "sample",
 )
 LINK_COLUMNS = ("call_key", "pair_id", "voter", "shown_first", "ballot_key", "instrument", "sample")
+SLICE = 20_000
+"""pairs rendered at a time: of 100,000 at once, the copies of texts on their way to messages fill 9 GB"""
 
 Parameters = Mapping[str, str | int | float]
 
@@ -66,6 +71,35 @@ def link_calls(
     return _questions(pairs, judges, instrument, parameters, template, n_samples).select(LINK_COLUMNS)
 
 
+def plan_served(
+    pairs: pl.DataFrame,
+    judges: Sequence[tuple[str, str]],
+    instrument: Instrument,
+    parameters: Parameters,
+    *,
+    n_samples: int = 1,
+    context: pl.DataFrame | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Calls to served judges and the way back: (plan, links), each sorted by `call_key`.
+
+    `pairs` has PAIR_COLUMNS, `prompt` being JSON of messages, and perhaps `system`; `judges` are (name, identity).
+    `context` has pair_id, once each, and a column per further slot that the instrument shows (reference, rubric,
+    examples, …). The plan has the columns `curate.questions.PLAN`, one row per distinct question over pairs ×
+    judges × both orders × samples; the links have LINK_COLUMNS, one row per pair, judge, order and sample.
+    Votes come from `reading.read_verdicts` and `reading.votes_from_verdicts`. Pairs of identical text are left out.
+    Raises InputError for what `plan_calls` refuses, an instrument that is not pairwise, a context that it does not
+    show, and a pair without a text that it needs.
+    """
+    _check(pairs, judges, n_samples)
+    _check_context(instrument, context)
+    panel = _panel(judges).join(pl.DataFrame({"sample": range(n_samples)}), how="cross")
+    panel = panel.with_columns(pl.lit(_canonical(parameters)).alias("parameters"))
+    slices = pairs.iter_slices(SLICE) if pairs.height else [pairs]
+    questions = pl.concat([_served(some, panel, instrument, context) for some in slices])
+    ordered = questions.sort("call_key", "pair_id", "voter", "shown_first", "sample")
+    return ordered.select(PLAN).unique("call_key", keep="first", maintain_order=True), ordered.select(LINK_COLUMNS)
+
+
 def votes_from_calls(calls: pl.DataFrame, links: pl.DataFrame, *, criterion: str = "overall") -> pl.DataFrame:
     """Votes of judges from recorded calls, one row per link whose call is there, sorted by `vote_id`.
 
@@ -75,10 +109,8 @@ def votes_from_calls(calls: pl.DataFrame, links: pl.DataFrame, *, criterion: str
     becomes an abstention with the reason in `evidence`, never a label. p in steps of 1/200. Seconds are the
     call's; the cost of a call shared by several votes is borne by the first of them (by pair, voter, order).
     """
-    answered = links.join(calls.drop("voter"), on="call_key").sort("call_key", "pair_id", "voter", "shown_first")
-    failure = _failure().alias("evidence")
-    read = answered.with_columns(failure, *_choice_probabilities()).with_columns(_lettered())
-    return VOTES.complete(read.select(_vote_columns(criterion))).sort("vote_id")
+    read = read_tokens(calls, THREE_WORDS)
+    return votes_from_verdicts(read, links, THREE_WORDS, criterion=criterion, is_pooled=False)
 
 
 def tie_long_slight_wins(
@@ -113,15 +145,39 @@ def _questions(
     n_samples: int,
 ) -> pl.DataFrame:
     _check(pairs, judges, n_samples)
-    panel = pl.DataFrame(list(judges), schema={"voter": pl.String, "identity": pl.String}, orient="row")
-    asked = pairs.filter(pl.col("text_id_a") != pl.col("text_id_b")).join(panel, how="cross")
-    orders = pl.DataFrame({"shown_first": ["a", "b"]}).join(pl.DataFrame({"sample": range(n_samples)}), how="cross")
-    canonical = json.dumps(dict(parameters), sort_keys=True, separators=(",", ":"))
-    constants = {"instrument": instrument, "parameters": canonical, "template": template}
-    shown = asked.join(orders, how="cross").with_columns(
-        *(pl.lit(value).alias(name) for name, value in constants.items()), *_in_order_shown()
+    asked = _in_both_orders(pairs).join(_panel(judges), how="cross").join(
+        pl.DataFrame({"sample": range(n_samples)}), how="cross"
     )
-    return shown.with_columns(*_keys()).sort("call_key", "pair_id", "voter", "shown_first")
+    constants = {"instrument": instrument, "parameters": _canonical(parameters), "template": template}
+    shown = asked.with_columns(pl.lit(value).alias(name) for name, value in constants.items())
+    return shown.with_columns(*_keys(), _subject()).sort("call_key", "pair_id", "voter", "shown_first")
+
+
+def _served(
+    pairs: pl.DataFrame, panel: pl.DataFrame, instrument: Instrument, context: pl.DataFrame | None
+) -> pl.DataFrame:
+    """Columns PLAN and LINK_COLUMNS of every question about these pairs."""
+    shown = rendered(_in_context(pairs, context), instrument).with_columns(_subject())
+    asked = shown.join(panel, how="cross").with_columns(_ballot_key(instrument, context))
+    return keyed(asked.drop("prompt"), "judge").select(*PLAN, *(c for c in LINK_COLUMNS if c not in PLAN))
+
+
+def _panel(judges: Sequence[tuple[str, str]]) -> pl.DataFrame:
+    return pl.DataFrame(list(judges), schema={"voter": pl.String, "identity": pl.String}, orient="row")
+
+
+def _canonical(parameters: Parameters) -> str:
+    return json.dumps(dict(parameters), sort_keys=True, separators=(",", ":"))
+
+
+def _in_both_orders(pairs: pl.DataFrame) -> pl.DataFrame:
+    asked = pairs.filter(pl.col("text_id_a") != pl.col("text_id_b"))
+    return asked.join(pl.DataFrame({"shown_first": ["a", "b"]}), how="cross").with_columns(_in_order_shown())
+
+
+def _in_context(pairs: pl.DataFrame, context: pl.DataFrame | None) -> pl.DataFrame:
+    shown = _in_both_orders(pairs.select(*PAIR_COLUMNS, *(["system"] if "system" in pairs.columns else [])))
+    return shown if context is None else shown.join(context, on="pair_id", how="left", maintain_order="left")
 
 
 def _in_order_shown() -> list[pl.Expr]:
@@ -137,9 +193,39 @@ def _keys() -> list[pl.Expr]:
     return [
         content_id_expr([*setting, *texts, "parameters", "sample"]).alias("call_key"),
         content_id_expr([*setting, "prompt_text_id", "text_id_a", "text_id_b", "parameters"]).alias("ballot_key"),
-        pl.struct(prompt="prompt_text_id", first="first_text_id", second="second_text_id")
-        .struct.json_encode().alias("subject"),
     ]
+
+
+def _subject() -> pl.Expr:
+    texts = pl.struct(prompt="prompt_text_id", first="first_text_id", second="second_text_id")
+    return texts.struct.json_encode().alias("subject")
+
+
+def _ballot_key(instrument: Instrument, context: pl.DataFrame | None) -> pl.Expr:
+    """Equal for both orders and all samples of one judge, asked in the same words about the same texts."""
+    beside = [] if context is None else [
+        pl.col(name).list.join("\n") if kind == pl.List(pl.String) else pl.col(name)
+        for name, kind in context.schema.items() if name != "pair_id"
+    ]
+    texts: list[str | pl.Expr] = ["prompt_text_id", "text_id_a", "text_id_b", *beside]
+    return content_id_expr(
+        [pl.lit("judge"), "identity", pl.lit(instrument.text_id), "instrument", *texts, "parameters"]
+    ).alias("ballot_key")
+
+
+def _check_context(instrument: Instrument, context: pl.DataFrame | None) -> None:
+    if instrument.form != "pairwise":
+        raise InputError(f"{instrument.id}, of the form {instrument.form}", expected="pairwise", next="pick another")
+    if context is None:
+        return
+    beside = [c for c in context.columns if c != "pair_id"]
+    idle = [c for c in beside if c not in instrument.slots or c in ("prompt", "first", "second")]
+    if idle or "pair_id" not in context.columns or context["pair_id"].is_duplicated().any():
+        raise InputError(
+            f"context with columns {context.columns} for {instrument.id}",
+            expected=f"each pair_id once, and some of the slots {instrument.slots}",
+            next=f"leave out {idle} or ask with an instrument that shows it" if idle else "keep one row per pair",
+        )
 
 
 def _check(pairs: pl.DataFrame, judges: Sequence[tuple[str, str]], n_samples: int) -> None:
@@ -153,47 +239,3 @@ def _check(pairs: pl.DataFrame, judges: Sequence[tuple[str, str]], n_samples: in
         raise InputError(f"judges {names}", expected="each name once", next="rename or remove the repeated judge")
     if n_samples < 1:
         raise InputError(f"n_samples = {n_samples}", expected="1 or more", next="ask for at least one sample")
-
-
-def _failure() -> pl.Expr:
-    said = pl.col("response").str.strip_chars().str.to_lowercase()
-    return (
-        pl.when(pl.col("finish_reason") != "stop").then(pl.format("finish_reason: {}", "finish_reason"))
-        .when(~said.is_in(CHOICES)).then(pl.format("unparsable verdict: {}", pl.col("response").str.slice(0, 80)))
-        .otherwise(None)
-    )
-
-
-def _choice_probabilities() -> list[pl.Expr]:
-    said = pl.col("response").str.strip_chars().str.to_lowercase()
-    logs = [pl.col("choice_logprobs").str.json_path_match(f"$.{c}").cast(pl.Float64, strict=False) for c in CHOICES]
-    top = pl.max_horizontal(logs)
-    masses = [(log - top).exp().fill_null(0.0) for log in logs]
-    from_logs = [mass / pl.sum_horizontal(masses) for mass in masses]
-    named = ("p_first", "p_second", "p_same")
-    return [
-        pl.when(top.is_null()).then((said == choice).cast(pl.Float64)).otherwise(share).alias(name)
-        for choice, share, name in zip(CHOICES, from_logs, named, strict=True)
-    ]
-
-
-def _lettered() -> list[pl.Expr]:
-    is_a = pl.col("shown_first") == "a"
-    wins = [pl.when(is_a).then(left).otherwise(right)
-            for left, right in (("p_first", "p_second"), ("p_second", "p_first"))]
-    has_opinion = pl.col("evidence").is_null()
-    return [pl.when(has_opinion).then(share).alias(share.meta.output_name()) for share in quantised(*wins)]
-
-
-def _vote_columns(criterion: str) -> list[pl.Expr]:
-    about: list[str | pl.Expr] = ["pair_id", "voter", pl.lit(criterion)]
-    is_first_of_call = pl.int_range(pl.len()).over("call_key") == 0
-    return [
-        content_id_expr([pl.lit("judge"), "call_key", *about, "instrument", "shown_first"]).alias("vote_id"),
-        content_id_expr([pl.lit("judge"), "ballot_key", *about]).alias("ballot_id"),
-        *(pl.col(c) for c in ("pair_id", "voter", "p_a", "p_tie", "shown_first", "instrument", "evidence")),
-        pl.col("evidence").is_not_null().alias("is_abstention"),
-        pl.lit(1).alias("n"), pl.lit(criterion).alias("criterion"), pl.lit("cast").alias("status"),
-        pl.when(is_first_of_call).then("cost_usd").otherwise(0.0).alias("cost_usd"),
-        *(pl.col(c) for c in ("seconds", "call_key", "round_id")), pl.col("called_at").alias("voted_at"),
-    ]

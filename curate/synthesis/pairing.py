@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from curate.synthesis.selection import discarded
 from schemas.errors import InputError
 from schemas.ids import content_id_expr, uniform_expr
 from schemas.tables import PAIRS
@@ -112,3 +113,19 @@ def _chosen(drawn: pl.DataFrame, n_pairs: int, origin: str) -> Pairing:
 def _sorted(dropped: pl.DataFrame) -> pl.DataFrame:
     typed = dropped.select(pl.col(c).cast(t) for c, t in DROPPED.items())
     return typed.sort("prompt_id", "response_a", "response_b", nulls_last=True)
+
+
+def pairing_discards(pairing: Pairing, responses: pl.DataFrame, stage: str) -> pl.DataFrame:
+    """Frame `discards` of the responses that are in no pair, one row each, sorted by discard_id.
+
+    The reason is that of a dropped pair it would have been in (the first by name; `detail` names the other
+    response), else `not_drawn`. `responses` is what was paired.
+    """
+    paired = pl.concat([pairing.pairs["response_a"], pairing.pairs["response_b"]]).unique().to_frame("response_id")
+    left_out = responses.select("response_id").join(paired, on="response_id", how="anti")
+    sides = [pairing.dropped.select("reason", response_id=mine, detail=other)
+             for mine, other in (("response_a", "response_b"), ("response_b", "response_a"))]
+    why = pl.concat(sides).drop_nulls("response_id").sort("reason", "detail").unique("response_id", keep="first")
+    told = left_out.join(why, on="response_id", how="left")
+    return discarded(
+        told.select("detail", row_id="response_id", reason=pl.col("reason").fill_null("not_drawn")), "response", stage)

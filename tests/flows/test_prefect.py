@@ -189,6 +189,8 @@ def test_an_engine_that_fails_is_asked_again_but_not_for_what_it_answered(rounds
     assert len(bill) == len(set(bill)) == 48 + 96
     started = [t for t in asked(api(rounds), "task_runs") if str(t["name"]).startswith("calls")]
     assert sorted(int(str(t["run_count"])) for t in started)[-2:] == [2, 2]
+    shown = {a["key"]: (a["data"], a["description"]) for a in asked(api(rounds), "artifacts")}
+    assert shown["small-judge-calls"] == (100.0, "96 of 96 judge calls")
 
 
 def test_two_callers_at_once_start_one_server(tmp_path: Path) -> None:

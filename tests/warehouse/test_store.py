@@ -16,7 +16,8 @@ from warehouse.lock import holder, writer_lock
 from warehouse.statements import names, statement
 from warehouse.store import Store
 
-ASKED = {"criterion": "overall", "sources": [], "judges": [], "instrument": ""}
+ASKED = {"criterion": "overall", "sources": []}
+NOBODY = {"panel": pl.DataFrame(schema={"voter": pl.String, "instrument": pl.String})}
 
 
 def test_appending_the_same_rows_twice_appends_them_once(store: Store) -> None:
@@ -65,7 +66,7 @@ def test_edits_and_retractions_are_new_rows_and_the_past_stays_readable(store: S
     with store.write("test") as writer:
         for frame in (said, edit, gone):
             writer.append({**frames, "votes": frame})
-        as_of = {n: writer.query("votes_in_scope", as_of=n, **ASKED)["p_a"].to_list()
+        as_of = {n: writer.query("votes_in_scope", NOBODY, as_of=n, **ASKED)["p_a"].to_list()
                  for n in (1, 2, 3)}
     assert as_of == {1: [1.0], 2: [0.0], 3: []}
 
@@ -76,9 +77,9 @@ def test_a_recorded_vote_is_no_opinion_until_it_is_bought(store: Store) -> None:
     bought = votes(frames["pairs"], "ann", supersedes=recorded["vote_id"][0], cost_usd=0.25)
     with store.write("test") as writer:
         writer.append({**frames, "votes": recorded})
-        assert writer.query("votes_in_scope", as_of=9, **ASKED).height == 0
+        assert writer.query("votes_in_scope", NOBODY, as_of=9, **ASKED).height == 0
         writer.append({"votes": bought})
-        assert writer.query("votes_in_scope", as_of=9, **ASKED)["cost_usd"].to_list() == [0.25]
+        assert writer.query("votes_in_scope", NOBODY, as_of=9, **ASKED)["cost_usd"].to_list() == [0.25]
         assert writer.query("sold_votes")["vote_id"].to_list() == recorded["vote_id"].to_list()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from curate.synthesis.pairing import Pairing, best_against_lower, pair_up
+from curate.synthesis.pairing import Pairing, best_against_lower, pair_up, pairing_discards
 from schemas.errors import InputError
 from schemas.ids import content_id
 
@@ -97,3 +97,21 @@ def test_a_repeated_response_no_pairs_and_a_missing_column_are_refused() -> None
         pair_up(rows, 0, 0)
     with pytest.raises(InputError, match="text_id"):
         pair_up(rows.drop("text_id"), 1, 0)
+
+
+def test_every_response_is_in_a_pair_or_discarded_once_with_the_reason_it_has() -> None:
+    rows = responses("w", "x", "x", "y", "z")
+    scores = pl.DataFrame({"response_id": [f"p-r{k}" for k in range(4)], "score": [1.0, 3.0, 3.0, 0.0]})
+    pairing = best_against_lower(rows, scores, 1, 0)
+    left_out = pairing_discards(pairing, rows, "synthesize")
+    told = [*pairing.pairs["response_a"], *pairing.pairs["response_b"], *left_out["row_id"]]
+    assert sorted(told) == rows["response_id"].to_list()
+    assert dict(left_out.filter(pl.col("row_id").is_in(["p-r2", "p-r4"])).select("row_id", "reason").iter_rows()) == {
+        "p-r2": "not_drawn", "p-r4": "not_scored"}
+
+
+def test_a_response_that_could_only_meet_its_equal_says_so() -> None:
+    rows = responses("x", "x")
+    left_out = pairing_discards(pair_up(rows, 1, 0), rows, "synthesize")
+    assert left_out.select("row_id", "reason", "detail").sort("row_id").rows() == [
+        ("p-r0", "identical_text", "p-r1"), ("p-r1", "identical_text", "p-r0")]

@@ -1,0 +1,57 @@
+"""What judging would cost, before anything is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from curate.engines import CallRequest
+from flows.calling import unknown_calls
+from flows.engines import Engines
+from flows.judging import to_ask
+from flows.panel import judges_of, panel_of
+from flows.rounds import Turn
+from schemas.recipe import Recipe
+
+CHARACTERS_PER_TOKEN = 4
+"""of English prose under common tokenizers; prices of other scripts come out too low"""
+
+
+def judging_estimate(turn: Turn) -> list[dict[str, object]]:
+    """One row per judge of the calls that judging needs now: calls, known, to_make, tokens, usd.
+
+    Reads what is there and asks nobody. Pairs that this round has yet to synthesize are not in it; few-shot
+    examples and aids come on top.
+    """
+    members = judges_of(turn)
+    with turn.store.write("estimate") as writer:
+        todo = writer.query(
+            "pairs_to_judge", {"panel": panel_of(turn, writer)}, sources=turn.sources, criterion=turn.recipe.criterion
+        )
+    requests = to_ask(turn, todo, members)
+    missing = {r.call_key for r in unknown_calls(turn.store, requests)}
+    return [_row(m.name, [r for r in requests if r.voter == m.name], missing, turn.engines) for m in members]
+
+
+def _row(name: str, requests: Sequence[CallRequest], missing: set[str], engines: Engines) -> dict[str, object]:
+    new = [r for r in requests if r.call_key in missing]
+    prompt_tokens = sum(len(r.messages or r.prompt + r.first + r.second) // CHARACTERS_PER_TOKEN for r in new)
+    output_tokens = sum(int(r.parameters.get("max_tokens", 1)) for r in new)
+    return {
+        "judge": name, "calls": len(requests), "known": len(requests) - len(new), "to make": len(new),
+        "prompt tokens": prompt_tokens, "output tokens at most": output_tokens,
+        "usd": round(_price(engines, name, len(new), prompt_tokens, output_tokens), 4),
+    }
+
+
+def _price(engines: Engines, name: str, n_calls: int, prompt_tokens: int, output_tokens: int) -> float:
+    if not engines.is_served(name):
+        return n_calls * _simulated_prices(engines.recipe).get(name, 0.0)
+    served = next(m.model for m in engines.recipe.models if m.name == name)
+    price = engines.settings.price_of(served)
+    return (
+        prompt_tokens * price.usd_per_million_prompt_tokens + output_tokens * price.usd_per_million_output_tokens
+    ) / 1e6
+
+
+def _simulated_prices(recipe: Recipe) -> dict[str, float]:
+    return {j.name: j.cost_usd for j in recipe.world.judges} if recipe.world else {}

@@ -12,7 +12,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,7 +69,8 @@ def inject(patch: pytest.MonkeyPatch, plan: FaultPlan) -> None:
 BOUNDARIES = (
     "before record", "after record", "short write", "disk full", "before insert", "after insert", "before delete",
     "after delete", "before absorb", "after absorb", "before publish", "after publish", "before copy", "after copy",
-    "before manifest", "after manifest", "before lock", "before commit", "after commit", "before asking", "between replies",
+    "before manifest", "after manifest", "before lock", "before commit", "after commit", "before asking",
+    "between replies",
 )  # fmt: skip
 
 
@@ -142,7 +142,3 @@ def _asking(plan: FaultPlan, true: Callable[..., Iterator[Any]]) -> Callable[...
 
     return ask
 
-
-def leftovers(root: Path) -> list[Path]:
-    """Files of the inbox that wait, hidden ones included."""
-    return sorted((root / "inbox").iterdir())

@@ -93,7 +93,7 @@ def accepted(proposals: pl.DataFrame, stored: pl.DataFrame, n_prompts: int, thre
     kept = near_duplicate_prompts(fresh.with_columns(text="question"), threshold, known=stored)
     ordered = kept.kept.sort("draw", "place")
     left_out = pl.concat([
-        repeated.select("detail", row_id="prompt_id", reason=pl.lit("near_duplicate")).select("row_id", "reason", "detail"),
+        repeated.select(pl.col("prompt_id").alias("row_id"), pl.lit("near_duplicate").alias("reason"), "detail"),
         kept.discards.select("row_id", "reason", "detail"),
         ordered.slice(n_prompts).select(row_id="prompt_id", reason=pl.lit("surplus"), detail=pl.lit(None, pl.String)),
     ])

@@ -73,7 +73,10 @@ def similarity(left: pl.Expr, right: pl.Expr) -> pl.Expr:
 
 
 def shingles(text: pl.Expr) -> pl.Expr:
-    """List of the distinct shingles of each text, as 64-bit hashes (two of 10^6 texts meet by chance: 1 in 10^4)."""
+    """List of the distinct shingles of each text, as 64-bit hashes.
+
+    Of 10^7 distinct shingles any two share a hash with probability 3e-6.
+    """
     plain = text.str.to_lowercase().str.strip_chars().str.replace_all(r"\s+", " ")
     words = _grams(plain.str.extract_all(rf"{_WORD}|\S"), "\x1f")
     short = pl.when(plain.str.len_chars() < N).then(pl.concat_list(plain)).otherwise(_grams(plain.str.split(""), ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 from fault_plan import BOUNDARIES, FaultPlan, InjectedError, inject
@@ -40,13 +42,16 @@ pytestmark = pytest.mark.service
 N_FAULTS = int(os.environ.get("TIEBREAK_FAULTS", "100"))
 N_KILLS = int(os.environ.get("TIEBREAK_KILLS", "10"))
 CHAT = "/v1/chat/completions"
+ROOT = Path(__file__).resolve().parents[2]
 N_PAIRS, WORKERS, IN_FLIGHT = 40, 2, 4
-OFTEN, SELDOM = 0.02, 0.12
+DELAY = 0.05
+"""seconds that the server takes to answer a process that is to be killed"""
+OFTEN, SELDOM = 0.015, 0.04
 SHARES = {name: OFTEN if name in (
     "before record", "after record", "short write", "disk full", "between replies", "before insert", "after insert",
 ) else SELDOM for name in BOUNDARIES}  # fmt: skip
 AT_THE_SERVER = [
-    {"kind": kind, "path": CHAT, "share": 0.02, "seed": 1, **fields}
+    {"kind": kind, "path": CHAT, "share": 0.04, **fields}
     for kind, fields in [
         ("status", {"status": 500}), ("status", {"status": 429, "retry_after": "0"}), ("truncated", {}), ("closed", {}),
         ("reset", {}), ("unread", {}), ("hang", {}), ("body", {"content": "{}"}), ("swapped", {"content": "m-mini"}),
@@ -93,9 +98,13 @@ def outcome(store: Store) -> tuple[pl.DataFrame, pl.DataFrame]:
     return calls, votes
 
 
-def add_pairs(store: Store) -> None:
+def store_at(migrated: Path, root: Path) -> Store:
+    """A store of its own that holds the pairs."""
+    shutil.copytree(migrated, root)
+    store = Store(root)
     with store.write("test") as writer:
         writer.append(world(N_PAIRS))
+    return store
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +114,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedServer]
 
 
 def settings_for(server: ScriptedServer, **fields: object) -> Settings:
-    return settings_of(endpoint(server, concurrency=IN_FLIGHT), timeout_s=0.3, max_attempts=3, **fields)
+    return settings_of(endpoint(server, concurrency=IN_FLIGHT), timeout_s=0.3, max_attempts=8, **fields)
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +157,11 @@ def test_faults_at_every_boundary_change_no_vote_and_no_recorded_call_is_paid_fo
     print(f"\n{struck.total()} faults in {episode} stages: {with_names}")
 
 
+def assert_equal(seen: tuple[pl.DataFrame, pl.DataFrame], expected: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+    for one, other in zip(seen, expected, strict=True):
+        assert one.equals(other)
+
+
 def until_done(store: Store, settings: Settings, plan: FaultPlan) -> int:
     """Run the stage again until it is done; how many calls could have been in flight when it was not."""
     n_failed = 0
@@ -155,7 +169,7 @@ def until_done(store: Store, settings: Settings, plan: FaultPlan) -> int:
         plan.is_armed = True
         try:
             judge_once(store, settings)
-        except (InjectedError, OSError, TiebreakError, duckdb_error()):
+        except (InjectedError, OSError, TiebreakError, duckdb.Error):
             n_failed += 1
         else:
             return n_failed * IN_FLIGHT
@@ -170,3 +184,61 @@ def assert_paid_once(asked: list[Request], acknowledged: dict[str, float], repea
     bill = Counter(request.question for request in asked if request.outcome == "served")
     assert bill.keys() == acknowledged.keys()
     assert sum(n - 1 for n in bill.values()) <= repeats_allowed, "only what was in flight may be repeated"
+
+
+@pytest.fixture(scope="module")
+def killable(
+    migrated: Path, server: ScriptedServer, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, float]:
+    """(a workspace before its judge stage, seconds that `tiebreak judge` takes when nobody disturbs it)."""
+    root = tmp_path_factory.mktemp("killable") / "ws"
+    store = store_at(migrated, root)
+    run_only(turn_of(store, Settings()), "synthesize", "mark_gold")
+    (root / "recipe.toml").write_text(judging_recipe().canonical())
+    (root / "settings.toml").write_text(
+        f'timeout_s = 5.0\n[[endpoints]]\nmodel = "m"\nurl = "{server.url}"\nconcurrency = {IN_FLIGHT}\n'
+    )
+    copy = shutil.copytree(root, root.parent / "timed")
+    server.set(faults=[], delay_s=DELAY)
+    began = time.monotonic()
+    finish(start(copy))
+    return root, time.monotonic() - began
+
+
+def start(root: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "TIEBREAK_WORKERS": str(WORKERS), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "flows.cli", "--workspace", str(root), "judge"]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output.decode()
+
+
+@pytest.mark.parametrize("at", range(N_KILLS))
+def test_a_judge_stage_that_is_killed_and_run_again_pays_for_no_recorded_call(
+    undisturbed: tuple[tuple[pl.DataFrame, pl.DataFrame], dict[str, str]], killable: tuple[Path, float], at: int,
+    server: ScriptedServer, tmp_path: Path, kill_seed: int,
+) -> None:
+    expected, questions = undisturbed
+    root, seconds = killable
+    server.set(faults=[], delay_s=DELAY)
+    store = Store(shutil.copytree(root, tmp_path / "ws"))
+    first = len(server.bill())
+    process = start(store.workspace.root)
+    time.sleep(random.Random(f"{kill_seed} judge {at}").uniform(0.4, 1.0) * seconds)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    time.sleep(2 * DELAY)  # what the server is still at work on
+    known, second = recorded_keys(store), len(server.bill())
+    finish(start(store.workspace.root))
+    assert_equal(outcome(store), expected)
+    assert not {questions[key] for key in known} & set(server.bill()[second:]), "a recorded call was paid for again"
+    repeated = sum(n - 1 for n in Counter(server.bill()[first:]).values())
+    assert repeated <= IN_FLIGHT, "only what was in flight may be repeated"
+
+
+def recorded_keys(store: Store) -> set[str]:
+    with store.write("test") as writer:
+        return set(writer.query("call_keys")["call_key"])

@@ -50,6 +50,7 @@ def test_prompts_and_a_served_model_are_enough_for_candidates_pairs_and_lineage(
     assert stored(store, "lineage").select("policy", "model", "prompt_source").unique().height == 2
 
 
+@pytest.mark.service
 def test_a_policy_is_sent_its_system_prompt_its_sampling_and_a_seed_of_the_sample(store: Store, tmp_path: Path) -> None:
     put_prompts(store, tmp_path, n=1, system="Answer in French.")
     served = ServedModels()
@@ -64,6 +65,7 @@ def test_a_policy_is_sent_its_system_prompt_its_sampling_and_a_seed_of_the_sampl
     assert sorted(json.loads(s)["sample"] for s in stored(store, "responses")["sampling"]) == [0, 1]
 
 
+@pytest.mark.service
 @pytest.mark.parametrize(("reply", "reason"), [
     (CallReply("", "half a sent", "length"), "length"),
     (CallReply("", "no", "content_filter"), "content_filter"),
@@ -95,6 +97,7 @@ def test_two_policies_that_say_the_same_make_one_candidate(store: Store, tmp_pat
     assert {near["row_id"], near["detail"]} == set(stored(store, "responses")["response_id"])
 
 
+@pytest.mark.service
 def test_the_same_words_twice_of_one_policy_are_one_response_and_not_asked_for_again(
     store: Store, tmp_path: Path
 ) -> None:
@@ -109,6 +112,7 @@ def test_the_same_words_twice_of_one_policy_are_one_response_and_not_asked_for_a
     assert again.asked == []
 
 
+@pytest.mark.service
 def test_nothing_is_asked_twice_and_a_second_round_asks_only_what_is_new(store: Store, tmp_path: Path) -> None:
     put_prompts(store, tmp_path, n=3)
     synthesized(served_turn(store, ServedModels()))
@@ -221,6 +225,7 @@ def test_the_best_scored_meets_a_lower_one_and_scores_are_kept(store: Store, tmp
     assert [turn["role"] for turn in json.loads(asked.messages)] == ["user", "assistant"]
 
 
+@pytest.mark.service
 def test_a_score_that_is_no_number_scores_nothing(store: Store, tmp_path: Path) -> None:
     put_prompts(store, tmp_path, n=1)
     synthesized(served_turn(store, ServedModels(score=lambda request: "nan"), method="best_of_n", scorer="rm"))
@@ -229,6 +234,7 @@ def test_a_score_that_is_no_number_scores_nothing(store: Store, tmp_path: Path) 
     assert set(stored(store, "discards")["reason"]) == {"not_scored"}
 
 
+@pytest.mark.service
 def test_without_a_promoted_model_pairs_are_random_and_the_user_is_told(store: Store, tmp_path: Path) -> None:
     put_prompts(store, tmp_path, n=2)
     lines: list[str] = []

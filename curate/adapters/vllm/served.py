@@ -8,15 +8,16 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from curate.adapters.vllm.batches import Batch
+from curate.adapters.vllm.bodies import estimate
 from curate.adapters.vllm.calling import Caller, clock
 from curate.adapters.vllm.endpoints import DOCTOR, Server, Servers
 from curate.adapters.vllm.faults import UnansweredError
-from curate.adapters.vllm.limits import Ledger
+from curate.adapters.vllm.in_process import InProcessModels, places
+from curate.adapters.vllm.limits import Ledger, cost_of
 from curate.adapters.vllm.loop import event_loop
 from curate.adapters.vllm.repair import checker
 from curate.adapters.vllm.transport import Wire
@@ -25,9 +26,6 @@ from schemas.errors import CallFailedError, InputError, RecipeError, UserError
 from schemas.sections import Model
 from schemas.settings import Endpoint, Price, Settings
 from schemas.tables import VOTERS
-
-if TYPE_CHECKING:
-    from curate.adapters.vllm.in_process import InProcessModels
 
 
 class ServedModels:
@@ -41,7 +39,7 @@ class ServedModels:
         self, models: Sequence[Model], settings: Settings, *, secret: Callable[[str], str], spent_usd: float = 0.0
     ) -> None:
         self._models = {model.name: model for model in models}
-        self._settings, self._secret = settings, secret
+        self._settings, self._secret, self._in_process_names = settings, secret, frozenset(places(settings))
         self._ledger = Ledger(settings.spend_usd_per_round, spent_usd)
         self._callers: dict[str, Caller] = {}
         self._in_process: InProcessModels | None = None
@@ -82,8 +80,8 @@ class ServedModels:
         for schema in {r.schema for r in asked} - {""}:
             checker(schema)
         parts = [(name, list(calls)) for name, calls in groupby(asked, key=lambda r: self._named(r.voter).model)]
-        own = [call for name, calls in parts if name in self._settings.in_process for call in calls]
-        served = [(self._caller(name), calls) for name, calls in parts if name not in self._settings.in_process]
+        own = [call for name, calls in parts if name in self._in_process_names for call in calls]
+        served = [(self._caller(name), calls) for name, calls in parts if name not in self._in_process_names]
         sources = [self._ask_in_process(kind, own)] if own else []
         return _one_after_another([*([Batch(kind, served).replies(event_loop())] if served else []), *sources])
 
@@ -93,7 +91,7 @@ class ServedModels:
         Raises CallFailedError when no endpoint answers.
         """
         model = self._named(name)
-        if model.model in self._settings.in_process:
+        if model.model in self._in_process_names:
             return self._own().fingerprint(name)
         caller = self._caller(model.model)
         try:
@@ -139,15 +137,17 @@ class ServedModels:
         return Server(endpoint, wire, limits.backoff_s, clock())
 
     def _own(self) -> InProcessModels:
-        from curate.adapters.vllm.in_process import InProcessModels  # costs nothing where no model runs in process
-
         with self._lock:
             if self._in_process is None:
-                mine = [m for m in self._models.values() if m.model in self._settings.in_process]
+                mine = [m for m in self._models.values() if m.model in self._in_process_names]
                 self._in_process = InProcessModels(mine, self._settings)
             return self._in_process
 
     def _ask_in_process(self, kind: Kind, requests: Sequence[CallRequest]) -> Iterator[CallReply]:
+        # One's own machine costs by the hour, which nobody knows before: tokens at worst are what can be refused.
+        worst = [cost_of(self.price(r.voter), *estimate(kind, r)[:2], seconds=0.0) for r in requests]
+        if not self._ledger.has_room(sum(worst)):
+            raise self._ledger.refusal(sum(worst))
         for reply in self._own().ask(kind, requests):
             self._ledger.charge(reply.cost_usd)
             yield reply

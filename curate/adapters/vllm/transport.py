@@ -159,8 +159,9 @@ def _broken(error: Exception, timeout_s: float) -> AttemptFailedError:
 
 
 def _offer(path: str) -> str:
-    if path.endswith("/classify"):
-        return "serve the reward model with vllm serve MODEL --runner pooling --convert classify"
+    convert = {"/classify": "classify", "/embeddings": "embed"}.get("/" + path.rpartition("/")[2])
+    if convert:
+        return f"serve it with vllm serve MODEL --runner pooling --convert {convert}"
     return "check url in settings.toml: it ends in /v1"
 
 

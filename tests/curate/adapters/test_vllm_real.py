@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,19 +17,23 @@ from vllm_server import Server
 from curate.adapters.vllm.contact import is_same
 from curate.adapters.vllm.in_process import InProcessModels
 from curate.adapters.vllm.served import ServedModels
-from curate.engines import CallReply, CallRequest, Kind, Serve
+from curate.engines import CallReply, CallRequest, Kind
 
 pytestmark = pytest.mark.service
 
 CHOICES = ("1", "2", "tie")
 PROMPTS = [f"Which answer is better, {a} or {b}?" for a in range(8) for b in range(a)]
 TALKS = [
-    [{"role": "user", "content": prompt}, {"role": "assistant", "content": said}]
-    for prompt, said in [
-        ("Name a colour.", "Blue."), ("Name a colour.", "I would rather not say, sorry."), ("Why?", "Because it is so."),
-        ("Übersetze: cat", "Die Katze — sagt „miau“ 🐈."), ("Write two lines.", "One line,\nand another one.\n\nThe end."),
+    [*before, {"role": "user", "content": prompt}, {"role": "assistant", "content": said}]
+    for before, prompt, said in [
+        ([], "Name a colour.", "Blue."),
+        ([], "Name a colour.", "I would rather not say, sorry."),
+        ([], "Why?", "Because it is so."),
+        ([], "Übersetze: cat", "Die Katze — sagt „miau“ 🐈."),
+        ([], "Write two lines.", "One line,\nand another one.\n\nThe end."),
+        ([{"role": "system", "content": "Be brief."}], "2 + 2?", "4"),
     ]
-] + [[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]]
+]
 VERDICT = {
     "type": "object", "additionalProperties": False, "required": ["reason", "score", "verdict"],
     "properties": {
@@ -55,7 +60,7 @@ def questions(n: int, **more: Any) -> list[dict[str, Any]]:
     """The first prompts, each a conversation of one turn, asked greedily."""
     return [
         {"messages": json.dumps([{"role": "user", "content": p}]),
-         "parameters": {"temperature": 0, "max_tokens": 48}, **more}
+         "parameters": {"temperature": 0, "max_tokens": 48}} | more
         for p in PROMPTS[:n]
     ]
 
@@ -97,10 +102,19 @@ def test_a_constrained_verdict_has_probabilities_that_sum_to_one(served: ServedM
         assert logs is not None
         assert set(logs) == set(CHOICES)
         assert math.fsum(map(math.exp, logs.values())) == pytest.approx(1, abs=1e-6)
-        assert 0 < min(map(math.exp, logs.values()))
-    likeliest = [max(reply.choice_logprobs or {}, key=(reply.choice_logprobs or {}).__getitem__) for reply in replies]
-    assert [reply.response for reply in replies[:0]] == likeliest[:0]
-    assert len({tuple((reply.choice_logprobs or {}).values()) for reply in replies}) > 1
+        assert min(logs.values()) > -50
+    assert len({json.dumps(reply.choice_logprobs) for reply in replies}) > 1
+
+
+def test_sampled_verdicts_are_as_frequent_as_their_probabilities_say(served: ServedModels) -> None:
+    n, (question,) = 400, questions(1, choices=CHOICES)
+    asked = [question | {"parameters": {"temperature": 1.0, "seed": seed}} for seed in range(n)]
+    replies = answers(served, "judge", "writer", asked)
+    said = Counter(reply.response for reply in replies)
+    for choice, log in (replies[0].choice_logprobs or {}).items():
+        p = math.exp(log)
+        # Five standard deviations of a share of n: seeds are fixed, so this either holds or never does.
+        assert said[choice] / n == pytest.approx(p, abs=5 * math.sqrt(p * (1 - p) / n))
 
 
 def test_output_is_constrained_because_the_same_model_free_says_something_else(served: ServedModels) -> None:
@@ -132,8 +146,8 @@ def test_guided_choice_is_ignored_without_a_word_so_nobody_goes_back_to_it(gener
 
 
 def test_json_keeps_its_schema(served: ServedModels) -> None:
-    asked = questions(12, schema=json.dumps(VERDICT))
-    replies = answers(served, "generate", "writer", [q | {"parameters": {"temperature": 1.0, "seed": 7}} for q in asked])
+    asked = questions(12, schema=json.dumps(VERDICT), parameters={"temperature": 1.0, "seed": 7})
+    replies = answers(served, "generate", "writer", asked)
     assert {reply.finish_reason for reply in replies} == {"stop"}
     for reply in replies:
         jsonschema.validate(json.loads(reply.response), VERDICT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 import pytest
@@ -93,7 +95,7 @@ def test_calibrated_p_rises_with_raw_p_and_mirrors_under_a_swap(
     straight = apply_calibration(votes([(x, tie) for x in grid]), fits)
     turned = apply_calibration(votes([(round(1 - tie - x, 3), tie) for x in grid]), fits)
     rising = wins(straight)
-    assert all(later >= earlier - 1e-12 for earlier, later in zip(rising, rising[1:], strict=False))
+    assert all(later >= earlier - 1e-12 for earlier, later in pairwise(rising))
     assert [round(1 - w, 9) for w in wins(turned)] == [round(w, 9) for w in rising]
     assert straight["p_tie"].to_list() == turned["p_tie"].to_list()
 

@@ -185,8 +185,8 @@ def test_a_category_called_like_a_probe_keeps_its_own_row() -> None:
     asked = exam_questions(gold().with_columns(category=pl.lit("padding")), probe_pairs(gold(), 1, 10))
     assert asked.schema == pl.Schema(QUESTIONS)
     assert set(asked["domain"]) == {"category padding", *KINDS}
-    assert set(exam_questions(gold().with_columns(category=pl.lit(None, pl.String)), probe_pairs(gold(2).head(0), 1))["domain"]
-               ) == {"all"}
+    bare = gold().with_columns(category=pl.lit(None, pl.String))
+    assert set(exam_questions(bare, probe_pairs(gold(2).head(0), 1))["domain"]) == {"all"}
 
 
 def test_another_model_template_threshold_or_gold_set_is_another_examination() -> None:

@@ -56,7 +56,7 @@ def test_a_conversation_is_shown_turn_by_turn_behind_its_system_prompt() -> None
 
 @pytest.mark.parametrize("prompt", [
     "plain", "[]", "{}", "[1]", '[{"role": "user"}]', '[{"role": "user", "content": 1}]', '"text"', "[", "null",
-    "[" * 100_000,
+    pytest.param("[" * 100_000, id="nested"),
     '[{"role": "x ===\\n=== y", "content": "a role is no place for a fence"}]',
     '[{"role": "user", "content": "\\ud800"}]',
 ])

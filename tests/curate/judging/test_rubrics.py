@@ -34,7 +34,9 @@ def test_only_a_side_that_is_likelier_than_all_else_is_known() -> None:
     assert known_sides(gold).rows() == [("x", "a"), ("y", "b")]
 
 
-@pytest.mark.parametrize(("p_first", "p_second", "is_accepted"), [(0.9, 0.8, True), (0.9, 0.2, False), (0.5, 0.9, False)])
+@pytest.mark.parametrize(("p_first", "p_second", "is_accepted"), [
+    (0.9, 0.8, True), (0.9, 0.2, False), (0.5, 0.9, False),
+])
 def test_a_rubric_is_accepted_when_both_orders_find_the_known_side(
     p_first: float, p_second: float, is_accepted: bool
 ) -> None:
@@ -61,7 +63,8 @@ def test_a_rubric_that_was_not_tried_in_both_orders_is_not_accepted() -> None:
 def accepted(*groups: str) -> pl.DataFrame:
     rubric = '{{"hard_rules":["of {}"],"principles":[]}}'
     return pl.DataFrame({"rubric_id": [f"r{i}" for i in range(len(groups))], "group_id": list(groups),
-                         "rubric": [rubric.format(group) for group in groups]})
+                         "rubric": [rubric.format(group) for group in groups]},
+                        schema=dict.fromkeys(("rubric_id", "group_id", "rubric"), pl.String))
 
 
 PROMPTS = pl.DataFrame({"prompt_id": ["p1", "p2"], "group_id": ["g1", "g2"]})

@@ -34,9 +34,9 @@ exam_cards AS (
                AND count(*) FILTER (WHERE domain = 'all') > 0 AS is_passed,
            string_agg(
                CASE WHEN domain = 'all'
-                    THEN format('right on {:.1f} % of {} (at least {:.1f}, asked {:.1f}), flipped {:.1f} %, failed {:.1f} %',
-                                100 * value, n, 100 * low, 100 * threshold, 100 * coalesce(flip_rate, 0),
-                                100 * failure_rate)
+                    THEN format('right on {:.1f} % of {} (at least {:.1f}, asked {:.1f}), flipped {:.1f} %, '
+                                || 'failed {:.1f} %', 100 * value, n, 100 * low, 100 * threshold,
+                                100 * coalesce(flip_rate, 0), 100 * failure_rate)
                     ELSE format('{}: fooled by {:.1f} % of {}', domain, 100 * value, n) END,
                '; ' ORDER BY domain
            ) FILTER (WHERE NOT is_passed AND (domain = 'all' OR metric = 'fooled')) AS refused_for

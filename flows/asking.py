@@ -6,18 +6,22 @@ import polars as pl
 
 from curate.engines import Kind
 from curate.questions import requests_of
-from flows.calling import make_calls, recorded_calls
+from flows.calling import make_calls, recorded_calls, unknown_calls
+from flows.drift import refuse_drifted
 from flows.rounds import Turn
 
 
 def ask(turn: Turn, kind: Kind, plan: pl.DataFrame) -> pl.DataFrame:
     """Frame `calls` that answers `plan` (of `curate.questions.plan_questions`), failed calls included.
 
-    Questions with a recorded answer are not asked. Raises CallFailedError or SpendLimitError after recording
-    whatever was answered.
+    Questions with a recorded answer are not asked. Raises RefusedError for a model that is no longer what its
+    identity says, CallFailedError or SpendLimitError after recording whatever was answered.
     """
+    new = unknown_calls(turn.store, requests_of(plan))
+    for name in sorted({request.voter for request in new}):
+        refuse_drifted(turn, name)
     make_calls(
-        turn.store, turn.engines.asker(kind), requests_of(plan), kind=kind, round_id=turn.round_id,
+        turn.store, turn.engines.asker(kind), new, kind=kind, round_id=turn.round_id,
         fan_out=turn.fan_out, say=turn.say, progress=turn.progress,
     )
     return recorded_calls(turn.store, plan, kind)

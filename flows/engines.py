@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,8 @@ class Engines:
     meter: Meter | None = None
     serve: Serve | None = None
     settings: Settings = NOWHERE
+    compared: set[str] = field(default_factory=set)
+    """served models that this round has compared with what is recorded of them"""
 
     def asker(self, kind: Kind) -> Ask:
         """What asks served models one kind of call, metered. Raises RecipeError when there are none."""
@@ -76,7 +78,7 @@ class Engines:
         """These engines with `spent_usd` of this round's money gone."""
         if self.serve is not None or not self.recipe.models:
             return self
-        return replace(self, serve=served(self.recipe, self.settings, spent_usd))
+        return replace(self, serve=served(self.recipe, self.settings, spent_usd), compared=set())
 
     def close(self) -> None:
         """Let go of connections and child processes."""

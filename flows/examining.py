@@ -41,7 +41,7 @@ def qualified(turn: Turn, judges: Sequence[Member], ask_pairs: AskPairs) -> set[
     exams = {j.voter: exam_id(questions, rule, j.voter, j.instrument) for j in judges}
     known = _recorded(turn, judges)
     current = _of_exams(known, exams)
-    new = [j for j in judges if j.voter not in current["voter"]]
+    new = list({j.voter: j for j in judges if j.voter not in current["voter"]}.values())
     if new and questions.height:
         pairs = pl.concat([gold.select(PAIRS), probes.select(PAIRS)]).sort("pair_id")
         results = qualify(ask_pairs(pairs, new), questions, rule)

@@ -13,9 +13,12 @@ from curate.judging.verdicts import Parameters, link_calls, plan_calls, plan_ser
 from curate.questions import requests_of
 from flows.asking import ask
 from flows.calling import make_calls, recorded_calls
+from flows.context import context_of
 from flows.examining import qualified
+from flows.likelihoods import weigh
 from flows.panel import Member, instrument_of, judges_of
 from flows.rating import rate
+from flows.reviewing import reviewed
 from flows.rounds import Turn
 from flows.verifiers import verify
 from schemas.errors import RecipeError
@@ -29,7 +32,7 @@ def judge(turn: Turn) -> int:
     need no training. Raises CallFailedError or SpendLimitError with every answer so far recorded.
     """
     members = examined(turn)
-    frames = [_ballots(turn, members), verify(turn), rate(turn)]
+    frames = [_ballots(turn, members), verify(turn), rate(turn, {m.voter for m in members}), weigh(turn)]
     votes = pl.concat([VOTES.empty(), *(frame["votes"] for frame in frames if "votes" in frame)])
     with turn.store.write("judge") as writer:
         return turn.finish(writer, "judge", votes.height, merged(frames))
@@ -105,18 +108,22 @@ def voters_of(turn: Turn, members: Sequence[Member]) -> pl.DataFrame:
 def _by_served(turn: Turn, todo: pl.DataFrame, members: Sequence[Member]) -> pl.DataFrame:
     """Votes of served models: the instrument is rendered, the answer constrained, the verdict read out of it."""
     instrument = instrument_of(turn.store.workspace, turn.recipe.judging.instrument)
-    plan, links = _served_plan(turn, todo, members)
+    plan, links = _served_plan(turn, todo, members, context_of(turn, todo, instrument))
     read = read_verdicts(ask(turn, "judge", plan), instrument)
-    return votes_from_verdicts(read, links, instrument.scale, criterion=turn.recipe.criterion)
+    votes = votes_from_verdicts(read, links, instrument.scale, criterion=turn.recipe.criterion)
+    return reviewed(turn, votes, todo)
 
 
-def _served_plan(turn: Turn, todo: pl.DataFrame, members: Sequence[Member]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _served_plan(
+    turn: Turn, todo: pl.DataFrame, members: Sequence[Member], context: pl.DataFrame | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Questions to all members at once, and the links by which answers become votes of their identities."""
     instrument = instrument_of(turn.store.workspace, turn.recipe.judging.instrument)
     each = [
         plan_served(
             todo.filter(pl.col("judge") == m.voter).drop("judge"), [(m.name, m.voter)], instrument,
             _parameters(turn, is_reasoned=instrument.verdict == "reasoned"), n_samples=turn.recipe.judging.n_samples,
+            context=_of_pairs(context, todo.filter(pl.col("judge") == m.voter)),
         )
         for m in members
     ]
@@ -125,6 +132,10 @@ def _served_plan(turn: Turn, todo: pl.DataFrame, members: Sequence[Member]) -> t
         for m, (_, link) in zip(members, each, strict=True)
     ]
     return pl.concat([plan for plan, _ in each]).unique("call_key", maintain_order=True), pl.concat(links)
+
+
+def _of_pairs(context: pl.DataFrame | None, pairs: pl.DataFrame) -> pl.DataFrame | None:
+    return None if context is None else context.join(pairs, on="pair_id", how="semi", maintain_order="left")
 
 
 def _parameters(turn: Turn, *, is_reasoned: bool) -> Parameters:

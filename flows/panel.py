@@ -7,6 +7,7 @@ count for the recipes whose question they answer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,21 +49,27 @@ def panel_of(turn: Turn, writer: Writer) -> pl.DataFrame:
 
     A judge that failed its newest examination under its question is not in it.
     """
-    members = [*judges_of(turn), *beside(turn)]
-    rows = pl.DataFrame(
+    judges = judges_of(turn)
+    refused = _refused(judges, writer) if turn.recipe.judging.qualification else set()
+    members = [m for m in (*judges, *beside(turn)) if m.voter not in refused]
+    return pl.DataFrame(
         [(m.voter, m.instrument) for m in members], schema={"voter": pl.String, "instrument": pl.String}, orient="row"
     ).unique(maintain_order=True)
-    if turn.recipe.judging.qualification is None:
-        return rows
-    return rows.join(writer.query("refused_voters"), on=["voter", "instrument"], how="anti")
+
+
+def _refused(judges: Sequence[Member], writer: Writer) -> set[str]:
+    """Judges that failed their newest examination under this question: their ratings do not count either."""
+    failed = set(writer.query("refused_voters").iter_rows())
+    return {m.voter for m in judges if (m.voter, m.instrument) in failed}
 
 
 def beside(turn: Turn) -> list[Member]:
     """Voters beside the judges: verifiers, ratings, and scorers that need no training."""
+    from flows.likelihoods import likelihood_members
     from flows.rating import rating_members
     from flows.verifiers import verifier_members
 
-    named = [*verifier_members(turn), *rating_members(turn)]
+    named = [*verifier_members(turn), *rating_members(turn), *likelihood_members(turn)]
     return [Member(voter, voter, instrument) for voter, instrument in named]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import polars as pl
 
 from curate.judging.instruments import Instrument, shipped_instrument
@@ -22,22 +24,24 @@ def rating_members(turn: Turn) -> list[tuple[str, str]]:
     return [(voter, _asked(turn)) for _, voter in _raters(turn)] if turn.recipe.judging.rate else []
 
 
-def rate(turn: Turn) -> dict[str, pl.DataFrame]:
+def rate(turn: Turn, allowed: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
     """Frames `ratings` and `votes` of the recipe's served judges on `judging.rate`, ready to be appended.
 
-    A vote's criterion is its attribute. The mean of all attributes votes on the recipe's own criterion, unless that
+    `allowed` are the identities of judges that may vote, all by default: one that failed its examination does not
+    rate either. A vote's criterion is its attribute. The mean of all attributes votes on the recipe's own criterion, unless that
     is one of the attributes (UltraFeedback). The judges' rows in `voters` are the judge stage's.
     """
-    members = rating_members(turn)
-    if not members:
+    raters = [(name, voter) for name, voter in _raters(turn) if allowed is None or voter in allowed]
+    if not raters or not turn.recipe.judging.rate:
         return {}
+    members = [(voter, _asked(turn)) for _, voter in raters]
     panel = pl.DataFrame(members, schema={"voter": pl.String, "instrument": pl.String}, orient="row")
     attributes = list(turn.recipe.judging.rate)
     with turn.store.write("rate") as writer:
         wanted = writer.query("pairs_without_vote", {"panel": panel}, sources=turn.sources, criterion=attributes[0])
         responses = writer.query("responses_with_texts", {"wanted": both_responses(wanted)})
     instrument = shipped_instrument(INSTRUMENT)
-    plan, links = rating_questions(responses, attributes, _raters(turn), instrument, PARAMETERS)
+    plan, links = rating_questions(responses, attributes, raters, instrument, PARAMETERS)
     read = read_verdicts(ask(turn, "judge", plan), instrument)
     ratings = ratings_from_calls(read, links, instrument.scale, _asked(turn))
     return {"ratings": ratings, "votes": _votes(turn, wanted, ratings, links)}

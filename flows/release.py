@@ -18,9 +18,11 @@ from curate.consensus.opinions import Consensus, unlabelled
 from curate.filtering.strength import preference_strength
 from curate.filtering.treatments import treat
 from curate.rewards.crossfit import cross_fit
+from curate.verifying.votes import veto
 from flows.consensus import consensus_of, read_as_told, with_calibration
 from flows.exporting import write_training_folder
 from flows.rounds import Turn, now
+from flows.verifiers import vetoed
 from schemas.tables import COMPARISONS, LABEL_SETS, LABELS, VERSIONS, VOTER_FITS
 from warehouse.store import Writer
 from warehouse.versions import base_rows, label_set_fingerprint, settle_labels
@@ -56,9 +58,11 @@ def settled(
     consensus = consensus_of(evidence, recipe.consensus.method)
     consensus = replace(consensus, voter_fits=with_calibration(consensus.voter_fits, fits))
     identical = scope.filter("is_identical")["pair_id"]
-    labels = labels_from(consensus.posteriors, recipe.consensus, recipe.filtering, identical)
+    barred = vetoed(turn, votes)
+    labels = veto(labels_from(consensus.posteriors, recipe.consensus, recipe.filtering, identical), barred)
     if recipe.filtering.method != "none":
-        labels = treat(labels, _strengths(turn, labels, texts), consensus.posteriors, recipe.filtering)
+        treated = treat(labels, _strengths(turn, labels, texts), consensus.posteriors, recipe.filtering)
+        labels = veto(treated, barred)
     return consensus, pl.concat([labels, _without_opinion(labels, evidence, scope)]).sort("pair_id")
 
 

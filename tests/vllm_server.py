@@ -26,7 +26,7 @@ ALWAYS = (
     "--structured-outputs-config", '{"backend":"xgrammar","disable_any_whitespace":true}',
 )
 REWARD = ("--runner", "pooling", "--convert", "classify")
-START_S = 300.0
+START_S = 600.0
 
 
 @dataclass(frozen=True)

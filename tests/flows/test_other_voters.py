@@ -21,7 +21,7 @@ from flows.likelihoods import likelihood_members, weigh
 from flows.rating import rate, rating_members
 from flows.reviewing import reviewed
 from flows.rounds import Turn, open_round
-from flows.verifiers import vetoed, verifier_members, verify
+from flows.verifiers import verifier_members, verify, vetoed
 from schemas.errors import RecipeError
 from schemas.recipe import parse_recipe
 from schemas.tables import GOLD, PROMPT_TAGS, VOTERS

@@ -7,6 +7,7 @@ JSON lines. A child holds one model and lives as long as we do; calls of all thr
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import queue
@@ -108,7 +109,7 @@ class InProcessModels:
         with self._lock:
             children, self._children = list(self._children.values()), {}
         for child in children:
-            child.close()
+            child.stop()
 
     def _child(self, name: str, runner: str) -> _Child:
         """The child that holds a model; an automatic one stands for whatever it turned out to be."""
@@ -179,10 +180,11 @@ class _Child:
             )
         self.runner = ""
         """what the model turned out to be; empty while it is loading"""
-        self._ready, self._lock, self._n_sent = threading.Event(), threading.Lock(), 0
+        self._ready, self._lock, self._writing, self._n_sent = threading.Event(), threading.Lock(), threading.Lock(), 0
         self._open: dict[int, tuple[CallRequest, float, Lines]] = {}
         self._clock, self._end = SharedClock(time.monotonic()), ""
-        self._stop = weakref.finalize(self, _stop, self._process, os.getpid())
+        self.stop = weakref.finalize(self, _stop, self._process, self._folder, os.getpid())
+        """once, at our exit at the latest"""
         threading.Thread(target=self._listen, daemon=True).start()
 
     def wait(self) -> str:
@@ -203,34 +205,32 @@ class _Child:
             if self._end:
                 self._give_up()
                 return
-        if self._process.stdin:
-            with contextlib.suppress(BrokenPipeError):  # `_listen` sees the end too, and says so
+        # `_listen` sees the end too, and says so.
+        with self._writing, contextlib.suppress(BrokenPipeError, ValueError):
+            if self._process.stdin:
                 self._process.stdin.writelines(sent)
                 self._process.stdin.flush()
 
-    def close(self) -> None:
-        """Stop it; the log of one that worked is of no use."""
-        was_fine = not self._end
-        self._stop()
-        if was_fine:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
     def _listen(self) -> None:
         for text in self._process.stdout or ():
-            line = json.loads(text)
-            if "ready" in line:
-                self.runner = line["ready"]
-                self._ready.set()
-                continue
-            with self._lock:
-                request, mark, lines = self._open.pop(line["id"])
-                line["seconds"] = self._clock.end(mark, time.monotonic())
-            lines.put((request, line))
+            if text.endswith("\n"):  # a killed child leaves half a line
+                self._take(json.loads(text))
         code = self._process.wait()
-        with self._lock:
+        with self._lock, contextlib.closing(self._process.stdout or io.StringIO()):
             self._end = f"vLLM ended with {code}: {_tail(self._log)}; all it said: {self._log}"
             self._give_up()
         self._ready.set()
+
+    def _take(self, line: dict[str, Any]) -> None:
+        """One line of the child: that it is ready, or a reply."""
+        if "ready" in line:
+            self.runner = line["ready"]
+            self._ready.set()
+            return
+        with self._lock:
+            request, mark, lines = self._open.pop(line["id"])
+            line["seconds"] = self._clock.end(mark, time.monotonic())
+        lines.put((request, line))
 
     def _give_up(self) -> None:
         """Whatever was asked of a child that is no more has failed."""
@@ -264,15 +264,19 @@ def _tail(log: Path) -> str:
     return " | ".join(said[-SHOWN_LINES:])[-SHOWN:]
 
 
-def _stop(process: subprocess.Popen[str], owner: int) -> None:
-    """End of input and SIGTERM to the group, SIGKILL to what is left."""
-    if os.getpid() != owner:  # a fork of ours lets go of a child that it did not start
+def _stop(process: subprocess.Popen[str], folder: Path, owner: int) -> None:
+    """End of input and SIGTERM to the group, SIGKILL to what is left; the log of a child that worked is of no use.
+
+    Does nothing in a fork of ours, which did not start the child.
+    """
+    if os.getpid() != owner or process.poll() is not None:
         return
     if process.stdin:
         with contextlib.suppress(OSError):
             process.stdin.close()
-    for how, wait in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, STOP_S)):
+    for how in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, how)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(wait)
+            process.wait(STOP_S)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -49,8 +49,8 @@ def test_no_more_alternatives_are_asked_for_than_servers_give() -> None:
 
 
 def test_a_choice_of_many_bytes_has_room_for_each_of_them() -> None:
-    body = bodies.chat_body(request(messages=HELLO, choices=("é", "1"), parameters={"max_tokens": 1}), "m", is_vllm=True)
-    assert body["max_tokens"] == 3
+    asked = request(messages=HELLO, choices=("é", "1"), parameters={"max_tokens": 1})
+    assert bodies.chat_body(asked, "m", is_vllm=True)["max_tokens"] == 3
 
 
 def test_another_server_is_asked_for_a_choice_in_plain_words() -> None:
@@ -70,7 +70,8 @@ def test_json_is_asked_for_as_each_server_takes_it(is_vllm: bool, field: str, ex
 
 
 def test_what_a_server_refused_is_left_out_or_called_by_its_newer_name() -> None:
-    body = bodies.chat_body(request(messages=HELLO, choices=("1",)), "m", is_vllm=False, lacks={"logprobs", "max_tokens"})
+    asked = request(messages=HELLO, choices=("1",))
+    body = bodies.chat_body(asked, "m", is_vllm=False, lacks={"logprobs", "max_tokens"})
     assert body == {"model": "m", "messages": json.loads(HELLO), "max_completion_tokens": 2}
 
 

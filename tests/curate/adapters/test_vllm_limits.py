@@ -76,7 +76,7 @@ def test_a_promise_that_fits_is_made_at_once_and_settled_at_its_cost() -> None:
 
 
 def test_a_call_that_could_exceed_the_limit_is_refused_when_nothing_is_in_flight() -> None:
-    with pytest.raises(SpendLimitError, match="0.9 USD spent") as caught:
+    with pytest.raises(SpendLimitError, match=r"0\.9 USD spent") as caught:
         asyncio.run(Ledger(1.0, 0.9).promise(0.2))
     assert "raise spend_usd_per_round in settings.toml" in caught.value.next
 

@@ -17,7 +17,7 @@ from curate.judging.reading import read_verdicts
 from schemas.errors import InputError
 
 RATING = shipped_instrument("rating@1")
-RESPONSES = pl.DataFrame({"response_id": ["r1", "r2"], "prompt": ["q", "q"], "response": ["first", "second"]})
+RESPONSES = pl.DataFrame({"response_id": ["r1", "r2"], "prompt": ["q", "q"], "response": ["AAA", "BBB"]})
 PAIR = pl.DataFrame({"pair_id": ["p"], "response_a": ["r1"], "response_b": ["r2"]})
 BOTH = ["helpful", "honest"]
 
@@ -37,7 +37,7 @@ def test_each_response_is_asked_about_alone_and_each_attribute_for_itself() -> N
     assert links.select("response_id", "attribute", "voter").sort("response_id", "attribute").rows() == [
         ("r1", "helpful", "model@1"), ("r1", "honest", "model@1"), ("r2", "helpful", "model@1"),
         ("r2", "honest", "model@1")]
-    assert not any("first" in told and "second" in told for told in plan["messages"])
+    assert not any("AAA" in told and "BBB" in told for told in plan["messages"])
 
 
 def test_equal_texts_are_rated_once() -> None:

@@ -34,7 +34,7 @@ def look(name: str, response: str, argument: str = "") -> Finding:
     ("json", "", 'Here you are: {"a": 1}', False),
     ("json", "", '{"a": NaN}', False),
     ("json", '{"type":"object","required":["a"]}', '{"b": 1}', False),
-    ("json", '{"type":"string","pattern":"^(a+)+$"}', '"' + "a" * 5000 + 'b"', False),
+    pytest.param("json", '{"type":"string","pattern":"^(a+)+$"}', '"' + "a" * 5000 + 'b"', False, id="pattern"),
     ("regex", "^Answer: [0-9]+$", "Answer: 42", True),
     ("regex", "^Answer: [0-9]+$", "42", False),
     ("must_mention", "paris|Seine", "Paris lies on the Seine.", True),
@@ -63,7 +63,7 @@ def test_a_verifier_says_whether_a_response_passes(name: str, argument: str, res
     ("language", "en", "OK."),
     ("language", "en", "1234 + 5678 = 6912"),
     ("numeric_answer", "answer=many", "Answer: 3"),
-    ("json", "", "[" * 100_000 + "]" * 100_000),
+    pytest.param("json", "", "[" * 100_000 + "]" * 100_000, id="nested"),
 ])
 def test_what_cannot_be_told_is_neither_passed_nor_failed(name: str, argument: str, response: str) -> None:
     assert look(name, response, argument).is_passed is None
@@ -74,7 +74,8 @@ def test_what_cannot_be_told_is_neither_passed_nor_failed(name: str, argument: s
     ("length", "max_words=1;max_words=2"), ("format", ""), ("format", "sonnet"), ("json", "{"),
     ("json", '{"type":"odd"}'), ("json", '{"patternProperties":{"(a+)+$":{}}}'),
     ("json", '{"$ref":"http://example.org/schema"}'), ("regex", ""), ("regex", "(a"), ("regex", r"(a)\1"),
-    ("regex", "(?=a)"), ("regex", "a" * 2000), ("must_mention", "|"), ("exact_answer", ""), ("numeric_answer", ""),
+    ("regex", "(?=a)"), pytest.param("regex", "a" * 2000, id="long"),
+    ("must_mention", "|"), ("exact_answer", ""), ("numeric_answer", ""),
     ("language", "klingon"), ("code", "seconds=soon"),
 ])
 def test_an_argument_that_makes_no_sense_is_refused_as_an_error_of_the_recipe(name: str, argument: str) -> None:

@@ -4,9 +4,10 @@ SELECT pair.pair_id::VARCHAR AS pair_id, asked.voter AS judge, pair.prompt_id::V
        pair.group_id::VARCHAR AS group_id,
        pair.prompt_text_id::VARCHAR AS prompt_text_id, pair.text_id_a::VARCHAR AS text_id_a,
        pair.text_id_b::VARCHAR AS text_id_b,
-       prompt.text AS prompt, text_a.text AS text_a, text_b.text AS text_b
+       told.system, prompt.text AS prompt, text_a.text AS text_a, text_b.text AS text_b
 FROM scope($sources::VARCHAR[]) AS pair
 CROSS JOIN panel AS asked
+JOIN prompts AS told ON told.prompt_id = pair.prompt_id
 JOIN texts AS prompt ON prompt.text_id = pair.prompt_text_id
 JOIN texts AS text_a ON text_a.text_id = pair.text_id_a
 JOIN texts AS text_b ON text_b.text_id = pair.text_id_b

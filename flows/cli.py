@@ -130,8 +130,6 @@ def _stage_command(verb: str, stage: str, doc: str) -> None:
 
 
 for _verb, _stage, _doc in (
-    ("synthesize", "synthesize", "Sample responses and pair them, for the open round."),
-    ("judge", "judge", "Let the judges vote, both orders, for the open round."),
     ("score", "score", "Let the promoted reward model vote, for the open round."),
     ("send", "send", "Send the open round's routes to people."),
     ("collect", "collect", "Take in what people answered."),
@@ -142,6 +140,26 @@ for _verb, _stage, _doc in (
     ("promote", "gate", "Let the gate decide; closes the round."),
 ):
     _stage_command(_verb, _stage, _doc)
+
+
+def _asking_command(verb: str, doc: str) -> None:
+    def command(
+        recipe: Annotated[Path | None, typer.Option(help="Recipe; default: the workspace's.")] = None,
+        is_dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked, and its cost.")] = False,
+        as_json: Json = False,
+    ) -> None:
+        from flows import commands
+
+        if is_dry_run:
+            _print(commands.estimate(_State.root, recipe, verb), as_json)
+        else:
+            commands.run_stage(_State.root, recipe, verb, say=typer.echo)
+
+    app.command(name=verb, help=doc)(command)
+
+
+_asking_command("synthesize", "Sample responses and pair them, for the open round.")
+_asking_command("judge", "Let the judges vote, both orders, for the open round.")
 
 
 @app.command()
@@ -242,11 +260,14 @@ def why(pair: str, as_json: Json = False) -> None:
 
 
 @app.command()
-def judges(as_json: Json = False) -> None:
-    """Judges with their votes, abstentions, flip and first-slot rates."""
+def judges(
+    verifiers: Annotated[bool, typer.Option("--verifiers", help="List the verifiers that a recipe can name.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Each judge's card: votes, abstentions, flip and first-slot rates, its newest examination, its calibration."""
     from flows import commands
 
-    _print(commands.voters(_State.root, "judge"), as_json)
+    _print(commands.verifiers() if verifiers else commands.voters(_State.root, "judge"), as_json)
 
 
 @app.command()

@@ -117,10 +117,10 @@ def run(
     store, parsed = Store(root), load_recipe(root, recipe)
     if is_resume:
         parsed = open_recipe(store, parsed.dataset) or parsed
-    engines = engines_of(parsed, meter_path(), serving_settings(store.workspace))
     if is_dry_run:
-        say(_dry_run(store, parsed))
+        say(_dry_run(root, parsed, recipe))
         return
+    engines = engines_of(parsed, meter_path(), serving_settings(store.workspace))
     with only_runner(store, parsed.dataset):
         for _ in range(rounds):
             turn = open_round(store, engines, parsed, thread_fan_out(n_workers()), say)
@@ -277,6 +277,13 @@ def voters(root: Path, kind: str) -> pl.DataFrame:
         return reader.query("voter_cards", kind=kind)
 
 
+def verifiers() -> list[Facts]:
+    """Verifiers that a recipe can name, our own and those of installed packages."""
+    from curate.verifying.plugins import described
+
+    return [{"verifier": name, "what": what} for name, what in described().items()]
+
+
 def models(root: Path) -> pl.DataFrame:
     """Reward models and their accuracy on gate gold."""
     with Reader(root) as reader:
@@ -322,16 +329,23 @@ def _members(root: Path, version: str) -> tuple[pl.DataFrame, Facts]:
     return members, rows.row(0, named=True)
 
 
-def _dry_run(store: Store, recipe: Recipe) -> str:
-    """Size of the to-do: the calls that judging would make, and the most that people would cost."""
+def estimate(root: Path, recipe: Path | None, stage: str) -> list[Facts]:
+    """Calls, tokens and money that a stage which asks would need now; nobody is asked."""
     from flows.engines import engines_of
-    from flows.estimating import judging_estimate
+    from flows.estimating import judging_estimate, sampling_estimate
+
+    store, parsed = Store(root), load_recipe(root, recipe)
+    engines = engines_of(parsed, None, serving_settings(store.workspace))
+    turn = next_round(store, engines, parsed, thread_fan_out(1), lambda line: None)
+    with closing(turn.engines):
+        return judging_estimate(turn) if stage == "judge" else sampling_estimate(turn)
+
+
+def _dry_run(root: Path, recipe: Recipe, path: Path | None) -> str:
+    """Size of the to-do: the calls that judging would make, and the most that people would cost."""
     from flows.printing import table
 
-    engines = engines_of(recipe, None, serving_settings(store.workspace))
-    turn = next_round(store, engines, recipe, thread_fan_out(1), lambda line: None)
-    with closing(turn.engines):
-        judges = judging_estimate(turn)
+    judges = estimate(root, path, "judge")
     people = recipe.routing.budget_votes * recipe.people.cost_usd
     calls, usd = (sum(float(str(row[name])) for row in judges) for name in ("to make", "usd"))
     shown = f"{table(pl.DataFrame(judges))}\n" if judges else ""

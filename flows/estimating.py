@@ -1,22 +1,28 @@
-"""What judging would cost, before anything is asked."""
+"""What sampling and judging would cost, before anything is asked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from curate.engines import CallRequest
+from curate.questions import plan_questions, requests_of
 from flows.calling import unknown_calls
+from flows.candidates import slots
 from flows.engines import Engines
 from flows.judging import to_ask
 from flows.panel import judges_of, panel_of
 from flows.rounds import Turn
+from flows.sourcing import sourced
 from schemas.recipe import Recipe
+
+Row = dict[str, object]
 
 CHARACTERS_PER_TOKEN = 4
 """of English prose under common tokenizers; prices of other scripts come out too low"""
 
 
-def judging_estimate(turn: Turn) -> list[dict[str, object]]:
+def judging_estimate(turn: Turn) -> list[Row]:
     """One row per judge of the calls that judging needs now: calls, known, to_make, tokens, usd.
 
     Reads what is there and asks nobody. Pairs that this round has yet to synthesize are not in it; few-shot
@@ -32,12 +38,12 @@ def judging_estimate(turn: Turn) -> list[dict[str, object]]:
     return [_row(m.name, [r for r in requests if r.voter == m.name], missing, turn.engines) for m in members]
 
 
-def _row(name: str, requests: Sequence[CallRequest], missing: set[str], engines: Engines) -> dict[str, object]:
+def _row(name: str, requests: Sequence[CallRequest], missing: set[str], engines: Engines) -> Row:
     new = [r for r in requests if r.call_key in missing]
     prompt_tokens = sum(len(r.messages or r.prompt + r.first + r.second) // CHARACTERS_PER_TOKEN for r in new)
     output_tokens = sum(int(r.parameters.get("max_tokens", 1)) for r in new)
     return {
-        "judge": name, "calls": len(requests), "known": len(requests) - len(new), "to make": len(new),
+        "asked": name, "calls": len(requests), "known": len(requests) - len(new), "to make": len(new),
         "prompt tokens": prompt_tokens, "output tokens at most": output_tokens,
         "usd": round(_price(engines, name, len(new), prompt_tokens, output_tokens), 4),
     }
@@ -55,3 +61,19 @@ def _price(engines: Engines, name: str, n_calls: int, prompt_tokens: int, output
 
 def _simulated_prices(recipe: Recipe) -> dict[str, float]:
     return {j.name: j.cost_usd for j in recipe.world.judges} if recipe.world else {}
+
+
+def sampling_estimate(turn: Turn) -> list[Row]:
+    """One row per served policy of the answers that stored prompts need now; empty for a simulated world.
+
+    What the writer makes (grown prompts, contrasts, attributes) and scoring come on top: they hang on the answers.
+    """
+    synthesis = turn.recipe.synthesis
+    if not synthesis.policies:
+        return []
+    stored = turn.recipe.model_copy(update={"synthesis": synthesis.model_copy(update={"n_grown": 0})})
+    still = replace(turn, recipe=stored, say=lambda line: None)
+    requests = requests_of(plan_questions(slots(still, sourced(still).prompts), "generate"))
+    missing = {r.call_key for r in unknown_calls(turn.store, requests)}
+    models = dict.fromkeys(p.model for p in synthesis.policies)
+    return [_row(name, [r for r in requests if r.voter == name], missing, turn.engines) for name in models]

@@ -41,9 +41,11 @@ def route(turn: Turn) -> int:
     """Decide once per round which pairs people are asked about. The decision and its mark are one transaction."""
     with turn.store.write("route") as writer:
         as_of = int(writer.query("last_seq").item())
-        votes = turn.current_votes(writer, as_of)
+        # Nobody is asked about a pair whose label follows from others.
+        asked = writer.query("scope_pairs", sources=turn.sources).filter(~pl.col("is_derived"))
+        votes = turn.current_votes(writer, as_of).join(asked, on="pair_id", how="semi", maintain_order="left")
         voters = writer.query("all_voters")
-        texts = writer.query("pair_texts", {"wanted": writer.query("scope_pairs", sources=turn.sources)})
+        texts = writer.query("pair_texts", {"wanted": asked})
         buyable = _buyable(turn, writer)
         audited = writer.query("audit_routes", dataset=turn.recipe.dataset)
         gold = calibrate_gold(turn, writer)

@@ -28,8 +28,8 @@ def rate(turn: Turn, allowed: Collection[str] | None = None) -> dict[str, pl.Dat
     """Frames `ratings` and `votes` of the recipe's served judges on `judging.rate`, ready to be appended.
 
     `allowed` are the identities of judges that may vote, all by default: one that failed its examination does not
-    rate either. A vote's criterion is its attribute. The mean of all attributes votes on the recipe's own criterion, unless that
-    is one of the attributes (UltraFeedback). The judges' rows in `voters` are the judge stage's.
+    rate either. A vote's criterion is its attribute. The mean of all attributes votes on the recipe's own criterion,
+    unless that is one of the attributes (UltraFeedback). The judges' rows in `voters` are the judge stage's.
     """
     raters = [(name, voter) for name, voter in _raters(turn) if allowed is None or voter in allowed]
     if not raters or not turn.recipe.judging.rate:

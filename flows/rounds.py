@@ -46,8 +46,11 @@ class Turn:
 
     @property
     def sources(self) -> list[str]:
-        """Sources in the dataset's scope; empty: all."""
-        return list(self.recipe.sources)
+        """Sources in the dataset's scope; empty: all. What the recipe derives from them belongs to it too."""
+        named, dataset, synthesis = self.recipe.sources, self.recipe.dataset, self.recipe.synthesis
+        derived = [*([f"{dataset}+grown"] if synthesis.n_grown else []),
+                   *([f"{dataset}+rrm"] if synthesis.n_augmented else [])]
+        return list(dict.fromkeys([*named, *derived])) if named else []
 
     def current_votes(self, writer: Writer, as_of: int) -> pl.DataFrame:
         """Frame `votes` that counts for this recipe as of a moment: of voters it asks, only under its questions."""

@@ -38,7 +38,7 @@ def grown_source(turn: Turn) -> str:
 def sourced(turn: Turn) -> Sourced:
     """Stored prompts in scope that lack an answer of the recipe's policies, and the round's grown ones."""
     with turn.store.write(STAGE) as writer:
-        stored = writer.query("prompts_to_answer", sources=_sources(turn))
+        stored = writer.query("prompts_to_answer", sources=turn.sources)
         lacking, begun = standing(writer, turn, stored)
     todo = stored.join(lacking, on="prompt_id", how="semi")
     begun = stored.join(begun, on="prompt_id", how="semi")
@@ -49,11 +49,6 @@ def sourced(turn: Turn) -> Sourced:
         return Sourced(drawn, {}, pl.concat([near, never]))
     new, frames, more = _new_prompts(turn, stored)
     return Sourced(pl.concat([drawn, new]).sort("prompt_id"), frames, pl.concat([near, never, more]))
-
-
-def _sources(turn: Turn) -> list[str]:
-    """Scope of the prompts. Grown ones belong to the dataset that grew them, whether its recipe names them or not."""
-    return [*turn.sources, grown_source(turn)] if turn.sources else []
 
 
 def _with_text(prompts: pl.DataFrame) -> pl.DataFrame:

@@ -11,9 +11,8 @@ from small_rounds import StubbornJudge, run_only, stubborn_turn
 from small_rows import NOW, votes, world
 
 from curate.engines import CallReply, CallRequest
-from flows.examining import qualified
+from flows.examining import AskPairs, qualified
 from flows.gold import mark_gold
-from flows.judging import examined
 from flows.panel import Member
 from flows.rounds import Turn
 from schemas.errors import RefusedError
@@ -22,9 +21,10 @@ from warehouse.reader import Reader
 from warehouse.store import Store
 
 unpublished = pytest.mark.usefixtures("unpublished")
+J = Member("j", "stubborn/j@1", "pairwise@1")
 
 Rule = Callable[[str, str], str]
-N = 24
+N = 12
 
 
 def knows(first: str, second: str) -> str:
@@ -53,6 +53,26 @@ class Bench(StubbornJudge):
         for request in requests:
             self.asked.append(request)
             yield CallReply(request.call_key, self._rules[request.voter](request.first, request.second))
+
+
+def asking(rule: Rule, asked: list[int] | None = None) -> AskPairs:
+    """Judges that all answer by one rule, at once and without calls; `asked` hears how many pairs each time."""
+
+    def ask_pairs(pairs: pl.DataFrame, members: Sequence[Member]) -> pl.DataFrame:
+        if asked is not None:
+            asked.append(pairs.height)
+        said = [_said(pairs, member.voter, first, rule) for member in members for first in "ab"]
+        return pl.concat(said)
+
+    return ask_pairs
+
+
+def _said(pairs: pl.DataFrame, voter: str, first: str, rule: Rule) -> pl.DataFrame:
+    second = "b" if first == "a" else "a"
+    verdicts = [rule(one, two) for one, two in pairs.select(f"text_{first}", f"text_{second}").iter_rows()]
+    sides = pl.Series([{"1": first, "2": second, "tie": "tie"}[said] for said in verdicts])
+    cast = votes(pairs, voter, shown_first=first)
+    return cast.with_columns(p_a=(sides == "a").cast(pl.Float64), p_tie=(sides == "tie").cast(pl.Float64))
 
 
 def turn_of(store: Store, judge: Bench, said: list[str] | None = None, **qualification: object) -> Turn:
@@ -97,6 +117,7 @@ def pairs_with_gold(store: Store) -> None:
     append(store, {**world(N), "gold": gold()})
 
 
+@pytest.mark.service
 def test_a_judge_that_passes_votes_and_its_examination_is_recorded(store: Store) -> None:
     run_only(turn_of(store, Bench({"j": knows})), "judge")
     results = exams(store)
@@ -106,6 +127,7 @@ def test_a_judge_that_passes_votes_and_its_examination_is_recorded(store: Store)
     assert (card["n_votes"], card["is_passed"], card["refused_for"], card["accuracy"]) == (2 * N, True, None, 1.0)
 
 
+@pytest.mark.service
 def test_a_judge_that_fails_gives_no_vote_and_its_numbers_are_said(store: Store) -> None:
     said: list[str] = []
     run_only(turn_of(store, Bench({"j": knows, "k": first_always}), said), "judge")
@@ -124,12 +146,13 @@ def test_a_judge_that_fails_gives_no_vote_and_its_numbers_are_said(store: Store)
 @unpublished
 def test_when_every_judge_fails_the_stage_is_refused(store: Store) -> None:
     with pytest.raises(RefusedError, match=r"none of 1 judges may vote; j: 50\.0% right") as caught:
-        run_only(turn_of(store, Bench({"j": first_always})), "judge")
+        qualified(turn_of(store, Bench({"j": knows})), [J], asking(first_always))
     assert caught.value.exit_code == 2
     assert exams(store).height > 0, "what it was asked is known all the same"
 
 
 @unpublished
+@pytest.mark.service
 def test_answers_to_probes_never_become_votes(store: Store) -> None:
     run_only(turn_of(store, Bench({"j": knows})), "judge")
     with store.write("test") as writer:
@@ -139,73 +162,57 @@ def test_answers_to_probes_never_become_votes(store: Store) -> None:
 @unpublished
 def test_a_recorded_examination_is_not_asked_again(store: Store) -> None:
     asked: list[int] = []
-
-    def refuse_to_ask(pairs: pl.DataFrame, members: Sequence[Member]) -> pl.DataFrame:
-        asked.append(pairs.height)
-        raise AssertionError("asked again")
-
     turn = turn_of(store, Bench({"j": knows}))
-    examined(turn)
-    again = qualified(turn, [Member("j", "stubborn/j@1", "pairwise@1")], refuse_to_ask)
-    assert (again, asked) == ({"stubborn/j@1"}, [])
+    for _ in range(2):
+        assert qualified(turn, [J], asking(knows, asked)) == {"stubborn/j@1"}
+    assert len(asked) == 1
 
 
 @unpublished
-def test_another_model_threshold_or_gold_set_is_examined_anew(store: Store) -> None:
-    for changed in (
-        lambda: turn_of(store, Bench({"j": knows})), lambda: turn_of(store, Bench({"j": knows}, "2")),
-    ):
-        examined(changed())
-    assert exams(store).filter(pl.col("domain") == "all")["voter"].sort().to_list() == ["stubborn/j@1", "stubborn/j@2"]
+def test_two_names_of_one_model_are_examined_once(store: Store) -> None:
     turn = turn_of(store, Bench({"j": knows}))
-    append(store, {"gold": gold(n=2).with_columns(retired_at=pl.lit(NOW), use=pl.lit("steer"))})
-    stricter = replace(turn, recipe=turn.recipe.model_copy(update={
-        "judging": turn.recipe.judging.model_copy(update={"qualification": rule(turn, min_accuracy=0.6)})
-    }))
-    examined(stricter)
-    assert exams(store).filter(pl.col("voter") == "stubborn/j@1")["exam"].n_unique() == 2
+    assert qualified(turn, [J, replace(J, name="again")], asking(knows)) == {"stubborn/j@1"}
+    assert exams(store).filter(pl.col("domain") == "all").height == 1
 
 
-def rule(turn: Turn, **fields: object) -> object:
-    asked = turn.recipe.judging.qualification
-    assert asked is not None
-    return asked.model_copy(update=fields)
+@unpublished
+def test_another_model_or_threshold_is_examined_anew_and_an_old_pass_does_not_count(store: Store) -> None:
+    turn = turn_of(store, Bench({"j": knows}))
+    qualified(turn, [J], asking(knows))
+    stricter = with_rule(turn, min_accuracy=0.6)
+    for changed, judge in ((turn, replace(J, voter="stubborn/j@2")), (stricter, J)):
+        with pytest.raises(RefusedError):
+            qualified(changed, [judge], asking(first_always))
+    of_all = exams(store).filter(pl.col("domain") == "all").sort("examined_at")
+    assert of_all.select("voter", "is_passed").rows() == [
+        ("stubborn/j@1", True), ("stubborn/j@2", False), ("stubborn/j@1", False)
+    ]
+
+
+def with_rule(turn: Turn, **fields: object) -> Turn:
+    """The same turn under other thresholds."""
+    judging = turn.recipe.judging
+    assert judging.qualification is not None
+    changed = judging.model_copy(update={"qualification": judging.qualification.model_copy(update=fields)})
+    return replace(turn, recipe=turn.recipe.model_copy(update={"judging": changed}))
 
 
 @unpublished
 def test_a_judge_that_fell_since_its_last_examination_is_told_of(store: Store) -> None:
     said: list[str] = []
     turn = turn_of(store, Bench({"j": knows}), said)
-    examined(turn)
-
-    def worse(pairs: pl.DataFrame, members: Sequence[Member]) -> pl.DataFrame:
-        wrong = gold().select("pair_id", (1 - pl.col("p_a")).alias("wrong"))
-        shown = pl.concat([votes(pairs, "stubborn/j@1", 0.0, shown_first=first) for first in "ab"])
-        p_a = pl.col("wrong").fill_null(0.5).alias("p_a")
-        return shown.join(wrong, on="pair_id", how="left").with_columns(p_a).drop("wrong")
-
-    lax = replace(turn, recipe=turn.recipe.model_copy(update={"judging": turn.recipe.judging.model_copy(update={
-        "qualification": rule(turn, min_accuracy=0.0, max_fooled=1.0)})}))
+    qualified(turn, [J], asking(knows))
     with pytest.raises(RefusedError, match="no better than a coin"):
-        qualified(lax, [Member("j", "stubborn/j@1", "pairwise@1")], worse)
-    assert any("accuracy on gold fell from 100.0% to" in line for line in said)
+        qualified(with_rule(turn, min_accuracy=0.0), [J], asking(lambda one, two: knows(two, one)))
+    assert "judge j (stubborn/j@1): accuracy on gold fell from 100.0% to 0.0%" in said
 
 
 @unpublished
-def test_at_most_so_many_pairs_are_asked_and_the_same_ones_each_time(store: Store) -> None:
-    seen: list[list[str]] = []
-
-    def note(pairs: pl.DataFrame, members: Sequence[Member]) -> pl.DataFrame:
-        seen.append(pairs["pair_id"].to_list())
-        return pl.concat([votes(pairs, "stubborn/j@1", 0.5, p_tie=0.0, shown_first=first) for first in "ab"])
-
-    turn = turn_of(store, Bench({"j": knows}), n_pairs=5)
-    for _ in range(2):
-        with pytest.raises(RefusedError):
-            qualified(turn, [Member("j", "stubborn/j@1", "pairwise@1")], note)
-    known = set(gold()["pair_id"])
-    assert len([pair for pair in seen[0] if pair in known]) == 5
-    assert len(seen) == 1, "a failed examination is recorded too"
+def test_at_most_so_many_pairs_are_asked(store: Store) -> None:
+    asked: list[int] = []
+    with pytest.raises(RefusedError, match="5 pairs cannot show"):
+        qualified(turn_of(store, Bench({"j": knows}), n_pairs=5, min_accuracy=0.7), [J], asking(knows, asked))
+    assert asked == [5 + 6 * 5], "gold, and a probe of each kind on its prompts"
 
 
 @unpublished
@@ -213,9 +220,10 @@ def test_without_calibrate_gold_the_refusal_says_what_to_do(store: Store) -> Non
     turn = turn_of(store, Bench({"j": knows}))
     other = replace(turn, recipe=turn.recipe.model_copy(update={"criterion": "style"}))
     with pytest.raises(RefusedError, match="mark calibrate gold, or draw some by"):
-        examined(other)
+        qualified(other, [J], asking(knows))
 
 
+@pytest.mark.service
 def test_a_recipe_without_qualification_lets_every_judge_vote(store: Store) -> None:
     run_only(stubborn_turn(store, StubbornJudge(first_always)), "judge")
     assert exams(store).height == 0
@@ -226,7 +234,7 @@ def test_a_recipe_without_qualification_lets_every_judge_vote(store: Store) -> N
 def test_gate_gold_examines_nobody(store: Store) -> None:
     append(store, {"gold": gold("gate")})
     with pytest.raises(RefusedError, match="mark calibrate gold"):
-        examined(turn_of(store, Bench({"j": knows})))
+        qualified(turn_of(store, Bench({"j": knows})), [J], asking(knows))
 
 
 def drawn(store: Store, **shares: float) -> dict[str, set[str]]:

@@ -235,7 +235,7 @@ def test_a_judge_stage_that_is_killed_and_run_again_pays_for_no_recorded_call(
     again = {q for key, q in questions.items() if key in known} & set(server.bill()[second:])
     assert not again, "a recorded call was paid for again"
     repeated = sum(n - 1 for n in Counter(server.bill()[first:]).values())
-    assert repeated <= IN_FLIGHT, "only what was in flight may be repeated"
+    assert repeated <= 2 * IN_FLIGHT, "only what was in flight, or come and not yet written, may be repeated"
 
 
 def recorded_keys(store: Store) -> set[str]:

@@ -41,6 +41,7 @@ class Engine:
 
     def __init__(self, model: str, revision: str, runner: str) -> None:
         self._vllm = importlib.import_module("vllm")
+        self._refusal = importlib.import_module("vllm.exceptions").VLLMClientError
         how = {"auto": {}, "generate": {"runner": "generate"}}.get(runner, {"runner": "pooling", "convert": runner})
         on_a_cpu = {} if has_gpu() else {"dtype": "float32", "enforce_eager": True}
         self._llm = self._vllm.LLM(
@@ -65,7 +66,7 @@ class Engine:
             ids, parameters = self._prepared(request)
             prompt = self._vllm.inputs.tokens_input(ids)
             self._llm.llm_engine.add_request(str(request["id"]), prompt, parameters)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, self._refusal) as error:
             return {"id": request["id"], "refusal": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
         self._running[str(request["id"])] = request
         return None

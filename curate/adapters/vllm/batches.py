@@ -29,12 +29,13 @@ class Batch:
 
         Raises at the end: SpendLimitError, InputError for a request that could not be sent, CallFailedError.
         """
-        asyncio.run_coroutine_threadsafe(self._run(), loop)
+        running = asyncio.run_coroutine_threadsafe(self._run(), loop)
         try:
             while (reply := self._replies.get()) is not None:
                 yield reply
         finally:
             self._is_wanted = False
+        running.result()  # a defect of the batch itself
         self._raise()
 
     async def _run(self) -> None:

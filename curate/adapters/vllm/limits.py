@@ -9,10 +9,11 @@ from schemas.errors import SpendLimitError
 from schemas.settings import Price
 
 MINUTE, HOUR, MILLION = 60.0, 3600.0, 1e6
+KEPT_S = 0.5  # inflow that a bucket keeps: so much may be sent at once after a pause
 
 
 class Bucket:
-    """A token bucket: `per_minute` units flow in, at most a second's worth is kept. 0: no limit.
+    """A token bucket: `per_minute` units flow in, at most half a second's worth is kept. 0: no limit.
 
     A draw larger than what is kept waits for a full bucket and leaves a debt, so the rate holds on average
     whatever the size of a call.
@@ -20,7 +21,7 @@ class Bucket:
 
     def __init__(self, per_minute: float, now: float) -> None:
         self._rate = per_minute / MINUTE
-        self._most = max(1.0, self._rate)
+        self._most = max(1.0, self._rate * KEPT_S)
         self._level, self._at = self._most, now
 
     def ready_at(self, amount: float, now: float) -> float:

@@ -36,10 +36,15 @@ def parsed(parse: Callable[[Any], T], answer: Any, served: str) -> T:
         raise AttemptFailedError(f"answers as {model[:80]!r}, not as {served!r}", "swapped")
     try:
         if answer["model"] != served:
-            raise KeyError
+            raise other_shape()
         return parse(answer)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-        raise AttemptFailedError("200 with a body of another shape", "endpoint") from None
+        raise other_shape() from None
+
+
+def other_shape() -> AttemptFailedError:
+    """What came is JSON, and not what was asked for."""
+    return AttemptFailedError("200 with a body of another shape", "endpoint")
 
 
 def rejected(error: RejectedError) -> Said:
@@ -57,7 +62,7 @@ def chat_said(request: CallRequest, *, is_constrained: bool) -> Callable[[Any], 
         if finish in BROKEN_OFF:
             raise AttemptFailedError(f"200 with finish reason {finish!r}", "endpoint")
         if not isinstance(text, str) or not isinstance(finish, str):
-            raise TypeError
+            raise other_shape()
         # A thought before the answer is in the tokens and not in the text: its log probabilities are another text's.
         thought = message.get("reasoning") or message.get("reasoning_content")
         tokens = None if thought else (choice.get("logprobs") or {}).get("content")
@@ -79,7 +84,7 @@ def embedding_said(answer: Any) -> Said:
     """/embeddings: JSON list of numbers."""
     numbers = [_finite(x) for x in answer["data"][0]["embedding"]]
     if not numbers:
-        raise ValueError
+        raise other_shape()
     return Said(json.dumps(numbers), "stop", None, *_usage(answer)[:1])
 
 
@@ -95,7 +100,7 @@ def likelihood_said(prefix: Sequence[int]) -> Callable[[Any], Said]:
         begin = common_length(prefix, tokens)
         numbers = prompt_logprobs(answer["prompt_logprobs"])[begin:]
         if len(tokens) != len(answer["prompt_logprobs"]) or begin == 0 or None in numbers:
-            raise ValueError
+            raise other_shape()
         total = math.fsum(x for x in numbers if x is not None)
         prompt, written = _usage(answer)
         return Said(repr(total), "stop", None, prompt, len(numbers), written)
@@ -107,7 +112,7 @@ def token_ids(answer: Any) -> list[int]:
     """/tokenize, which does not name its model."""
     tokens = answer.get("tokens") if isinstance(answer, dict) else None
     if not isinstance(tokens, list) or not all(isinstance(t, int) for t in tokens):
-        raise AttemptFailedError("200 with a body of another shape", "endpoint")
+        raise other_shape()
     return tokens
 
 
@@ -174,7 +179,7 @@ def _usage(answer: Any) -> tuple[int, int]:
 
 def _finite(number: Any) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-        raise TypeError
+        raise other_shape()
     return float(number)
 
 

@@ -14,13 +14,13 @@ from schemas.errors import SpendLimitError
 from schemas.settings import Price
 
 
-def test_a_bucket_gives_a_second_s_worth_at_once_and_then_its_rate() -> None:
-    bucket, now, times = Bucket(120, 0.0), 0.0, []
+def test_a_bucket_gives_half_a_second_s_worth_at_once_and_then_its_rate() -> None:
+    bucket, now, times = Bucket(240, 0.0), 0.0, []
     for _ in range(5):
         now = bucket.ready_at(1, now)
         bucket.draw(1)
         times.append(now)
-    assert times == pytest.approx([0, 0, 0.5, 1.0, 1.5])
+    assert times == pytest.approx([0, 0, 0.25, 0.5, 0.75])
 
 
 @given(st.lists(st.floats(0.1, 50), min_size=1, max_size=40), st.floats(10, 6000))
@@ -29,7 +29,7 @@ def test_whatever_the_size_of_its_draws_a_bucket_keeps_its_rate_on_average(draws
     for draw in draws:
         now = bucket.ready_at(draw, now)
         bucket.draw(draw)
-    spare = max(1.0, rate / 60)
+    spare = max(1.0, rate / 120)
     assert sum(draws[:-1]) <= now * rate / 60 + spare + 1e-6
 
 

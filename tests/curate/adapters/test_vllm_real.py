@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 import jsonschema
@@ -43,13 +43,9 @@ VERDICT = {
 }
 
 
-class Asks(Protocol):
-    """Either back end."""
-
-    ask: Any
-
-
-def answers(engine: Asks, kind: Kind, voter: str, asked: list[dict[str, Any]]) -> list[CallReply]:
+def answers(
+    engine: ServedModels | InProcessModels, kind: Kind, voter: str, asked: list[dict[str, Any]]
+) -> list[CallReply]:
     """Replies in the order asked."""
     requests = [CallRequest(f"{i:03}", voter, "{}", **{"prompt": "", **a}) for i, a in enumerate(asked)]
     replies = {reply.call_key: reply for reply in engine.ask(kind, requests)}
@@ -190,7 +186,7 @@ def test_both_back_ends_answer_alike(
 
 
 def test_a_fingerprint_is_that_of_the_weights_whatever_serves_them(served: ServedModels, own: InProcessModels) -> None:
-    engines: list[Any] = [served, own]
+    engines = (served, own)
     first, again = ([engine.fingerprint("writer") for engine in engines] for _ in range(2))
     assert first == again
     assert first[0] is not None

@@ -12,6 +12,7 @@ JOIN texts AS prompt ON prompt.text_id = pair.prompt_text_id
 JOIN texts AS text_a ON text_a.text_id = pair.text_id_a
 JOIN texts AS text_b ON text_b.text_id = pair.text_id_b
 WHERE pair.text_id_a <> pair.text_id_b
+  AND NOT starts_with(pair.origin, 'augmented:')  -- their labels follow from others
   AND NOT EXISTS (
       SELECT 1 FROM votes AS vote
       WHERE vote.pair_id = pair.pair_id AND vote.voter = asked.voter AND vote.criterion = $criterion

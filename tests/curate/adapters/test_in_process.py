@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -59,8 +60,10 @@ os.kill(os.getpid(), 9)
 
 
 @pytest.fixture
-def scripted(tmp_path: Path) -> Path:
-    """A program that stands in for Python with vLLM; what it was told lies beside it."""
+def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program that stands in for Python with vLLM; what it was told lies beside it, and so do logs."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     program = tmp_path / "python"
     program.write_text(CHILD.format(python=sys.executable, folder=str(tmp_path)))
     program.chmod(0o755)
@@ -161,8 +164,10 @@ def test_closing_ends_the_child_and_leaves_no_log(engine: InProcessModels, scrip
     embeddings(engine, "now")
     (process,) = told(scripted)
     assert is_running(process)
+    assert len(list(scripted.parent.glob("tiebreak-vllm-*/vllm.log"))) == 1
     engine.close()
     assert not is_running(process)
+    assert list(scripted.parent.glob("tiebreak-vllm-*")) == []
 
 
 def test_a_child_ends_with_whoever_started_it(scripted: Path) -> None:
@@ -209,7 +214,10 @@ def test_a_prompt_longer_than_the_context_is_refused_and_the_rest_is_answered(ow
     assert re.search("maximum model length of 2048", replies[refused].response)
 
 
-def test_weights_that_are_not_there_fail_with_vllms_own_words(inference: Path, tmp_path: Path) -> None:
+def test_weights_that_are_not_there_fail_with_vllms_own_words(
+    inference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / "empty").mkdir()
     settings = Settings(in_process=(f"empty={tmp_path / 'empty'}",), inference_python=str(inference))
     engine = InProcessModels([Model(name="embedder", model="empty")], settings)

@@ -113,6 +113,15 @@ def test_calls_are_shared_by_weight_while_every_endpoint_has_room(two: tuple[Scr
     assert len(asked_of(two[0])) == 30
 
 
+def test_weights_hold_also_where_every_endpoint_is_full(two: tuple[ScriptedServer, ScriptedServer]) -> None:
+    for server in two:
+        server.set(delay_s=0.01)
+    settings = settings_of(endpoint(two[0], weight=3.0, concurrency=6), endpoint(two[1], concurrency=6))
+    replies, error = once(settings, questions(N))
+    assert (len(replies), error) == (N, None)
+    assert len(asked_of(two[0])) == pytest.approx(0.75 * N, abs=0.1 * N)
+
+
 def test_an_endpoint_that_is_full_leaves_its_share_to_one_with_room(two: tuple[ScriptedServer, ScriptedServer]) -> None:
     two[0].set(delay_s=0.1)
     settings = settings_of(endpoint(two[0], weight=9.0, concurrency=1), endpoint(two[1], concurrency=8))

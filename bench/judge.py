@@ -3,7 +3,8 @@
 Calls: from pairs with their texts to votes (`flows.judging.judged`: the instrument rendered, questions keyed,
 known ones looked up, the rest asked through the adapter in threads, each answer a line in the inbox, verdicts
 read into votes) against a bare asyncio client over httpx, which is given ready bodies and keeps the verdicts in
-a list. Both ask one scripted server in a process of its own the same questions, run by run in turns; every run
+a list. It has one httpx client per connection: that is its fastest way, a client shared by all connections slows
+down with their number (`--shared` measures against that one). Both ask one scripted server in a process of its own the same questions, run by run in turns; every run
 of ours has a workspace of its own, and every call must become a vote. The ratio is the median over paired runs,
 its interval a bootstrap over them.
 
@@ -16,11 +17,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import ssl
 import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -129,25 +131,28 @@ def ours(server: ScriptedServer, frames: dict[str, pl.DataFrame], concurrency: i
     return n_votes / t.taken
 
 
-async def bare(url: str, bodies: Sequence[dict[str, Any]], concurrency: int) -> list[str]:
-    """Verdicts of the bodies, `concurrency` at a time over one client."""
-    left, verdicts = iter(bodies), list[str]()
+async def bare(url: str, bodies: Sequence[dict[str, Any]], concurrency: int, *, is_shared: bool) -> list[str]:
+    """Verdicts of the bodies, `concurrency` at a time, over one client each or over one for all."""
+    left, verdicts, certificates = iter(bodies), list[str](), ssl.create_default_context()
+    limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
 
     async def work(client: httpx.AsyncClient) -> None:
         for body in left:
             answer = await client.post(f"{url}/chat/completions", json=body)
             verdicts.append(answer.raise_for_status().json()["choices"][0]["message"]["content"])
 
-    limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
-    async with httpx.AsyncClient(limits=limits, timeout=120) as client:
-        await asyncio.gather(*(work(client) for _ in range(concurrency)))
+    async with AsyncExitStack() as stack:
+        made = [httpx.AsyncClient(verify=certificates, limits=limits, timeout=120)
+                for _ in range(1 if is_shared else concurrency)]
+        clients = [await stack.enter_async_context(client) for client in made]
+        await asyncio.gather(*(work(clients[i % len(clients)]) for i in range(concurrency)))
     return verdicts
 
 
-def bare_rate(server: ScriptedServer, bodies: Sequence[dict[str, Any]], concurrency: int) -> float:
+def bare_rate(server: ScriptedServer, bodies: Sequence[dict[str, Any]], concurrency: int, is_shared: bool) -> float:
     """Calls per second of the bare client."""
     with timed() as t:
-        verdicts = asyncio.run(bare(server.url, bodies, concurrency))
+        verdicts = asyncio.run(bare(server.url, bodies, concurrency, is_shared=is_shared))
     expect(len(verdicts), len(bodies), "verdicts")
     return len(bodies) / t.taken
 
@@ -181,7 +186,9 @@ def in_turns(runs: int, one: Callable[[], float], other: Callable[[], float]) ->
     return taken[0][1:], taken[1][1:]
 
 
-def calls(runs: int, n_calls: int, delays_ms: Sequence[int], levels: Sequence[int]) -> list[list[object]]:
+def calls(
+    runs: int, n_calls: int, delays_ms: Sequence[int], levels: Sequence[int], *, is_shared: bool
+) -> list[list[object]]:
     """Rows: delay, concurrency, calls, ours and bare in calls/s, ratio with interval."""
     rows: list[list[object]] = []
     with ScriptedServer() as server:
@@ -192,7 +199,7 @@ def calls(runs: int, n_calls: int, delays_ms: Sequence[int], levels: Sequence[in
             frames = pairs(n // 2)
             bodies = bodies_of(frames, server)
             mine, theirs = in_turns(
-                runs, partial(ours, server, frames, level), partial(bare_rate, server, bodies, level)
+                runs, partial(ours, server, frames, level), partial(bare_rate, server, bodies, level, is_shared)
             )
             ratios = [m / t for m, t in zip(mine, theirs, strict=True)]
             low, high = interval(ratios)
@@ -261,10 +268,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--known", type=int, default=KNOWN)
     parser.add_argument("--delays", type=int, nargs="+", default=DELAYS_MS, help="of the server, in ms")
     parser.add_argument("--concurrency", type=int, nargs="+", default=CONCURRENCY)
+    parser.add_argument("--shared", action="store_true", help="the bare client shares one httpx client")
     said = parser.parse_args(arguments)
     print(f"Judge stage, median of {said.runs} paired runs. {beside()}\n")
     columns = ["server's delay", "in flight", "calls", "ours, calls/s", "bare, calls/s", "ours / bare", "95 % interval"]
-    print(markdown(columns, calls(said.runs, said.calls, said.delays, said.concurrency)))
+    print(markdown(columns, calls(said.runs, said.calls, said.delays, said.concurrency, is_shared=said.shared)))
     print(f"\nLook-up of known calls. {beside()}\n")
     columns = ["known calls", "ours, s", "bare anti-join, s", "ours / bare", "95 % interval"]
     print(markdown(columns, look_ups(said.runs, said.known)))

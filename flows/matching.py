@@ -10,11 +10,13 @@ import polars as pl
 from curate.consensus.folding import fold_orders
 from curate.synthesis.lineage import discards, merged
 from curate.synthesis.pairing import Pairing, best_against_lower, pair_up, pairing_discards
+from curate.synthesis.pools import pool_pairs
 from curate.synthesis.tournament import first_matches, next_matches, played, to_judge, tournament_pairs
 from curate.synthesis.west_of_n import west_of_n
 from flows.candidates import STAGE, scores_of
 from flows.judging import judged, voters_of
 from flows.panel import Member, judges_of
+from flows.rating import rated, raters_of
 from flows.rounds import Turn
 from schemas.ids import content_id_expr, seed_of
 from schemas.tables import VOTES
@@ -40,6 +42,8 @@ def matched(turn: Turn, candidates: pl.DataFrame) -> Matched:
     scores = scores_of(turn, candidates) if synthesis.scorer and candidates.height else None
     if synthesis.method == "tournament":
         return _tournament(turn, candidates, scores)
+    if synthesis.method == "pool":
+        return _pool(turn, candidates, scores)
     if synthesis.method == "random" or scores is None:
         return _at_random(turn, candidates, scores)
     if synthesis.method == "west_of_n":
@@ -81,6 +85,17 @@ def _tournament(turn: Turn, candidates: pl.DataFrame, scores: pl.DataFrame | Non
     pairs = merged([{"pairs": result.pairs}, {"pairs": to_judge(done)}])["pairs"]
     left_out = discards(pl.concat([draw.discards, result.discards]), "response", STAGE, turn.round_id)
     return Matched(pairs, left_out, scores, {"voters": voters, "votes": pl.concat(votes)})
+
+
+def _pool(turn: Turn, candidates: pl.DataFrame, scores: pl.DataFrame | None) -> Matched:
+    """The best rated of each prompt's pool against another, rated by the recipe's served judges (UltraFeedback)."""
+    raters = raters_of(turn)
+    judges = [judge for judge in judges_of(turn) if judge.name in dict(raters)]
+    responses = candidates.select("response_id", "prompt_id", "system", prompt="asked", response="text")
+    ratings, _ = rated(turn, responses, raters)
+    found = pool_pairs(candidates, ratings, turn.recipe.synthesis.pairs_per_prompt, draw_seed(turn))
+    left_out = discards(found.discards, "response", STAGE, turn.round_id)
+    return Matched(found.pairs, left_out, scores, {"voters": voters_of(turn, judges), "ratings": ratings})
 
 
 def _as_asked(pairs: pl.DataFrame, candidates: pl.DataFrame, judge: Member) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import polars as pl
 
@@ -21,7 +21,7 @@ PARAMETERS = {"temperature": 0.0}
 
 def rating_members(turn: Turn) -> list[tuple[str, str]]:
     """(voter, instrument) under which the recipe's served judges rate; [] when nothing is rated."""
-    return [(voter, _asked(turn)) for _, voter in _raters(turn)] if turn.recipe.judging.rate else []
+    return [(voter, _asked(turn)) for _, voter in raters_of(turn)] if turn.recipe.judging.rate else []
 
 
 def rate(turn: Turn, allowed: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
@@ -31,7 +31,7 @@ def rate(turn: Turn, allowed: Collection[str] | None = None) -> dict[str, pl.Dat
     rate either. A vote's criterion is its attribute. The mean of all attributes votes on the recipe's own criterion,
     unless that is one of the attributes (UltraFeedback). The judges' rows in `voters` are the judge stage's.
     """
-    raters = [(name, voter) for name, voter in _raters(turn) if allowed is None or voter in allowed]
+    raters = [(name, voter) for name, voter in raters_of(turn) if allowed is None or voter in allowed]
     if not raters or not turn.recipe.judging.rate:
         return {}
     members = [(voter, _asked(turn)) for _, voter in raters]
@@ -40,11 +40,21 @@ def rate(turn: Turn, allowed: Collection[str] | None = None) -> dict[str, pl.Dat
     with turn.store.write("rate") as writer:
         wanted = writer.query("pairs_without_vote", {"panel": panel}, sources=turn.sources, criterion=attributes[0])
         responses = writer.query("responses_with_texts", {"wanted": both_responses(wanted)})
-    instrument = shipped_instrument(INSTRUMENT)
-    plan, links = rating_questions(responses, attributes, raters, instrument, PARAMETERS)
-    read = read_verdicts(ask(turn, "judge", plan), instrument)
-    ratings = ratings_from_calls(read, links, instrument.scale, _asked(turn))
+    ratings, links = rated(turn, responses, raters)
     return {"ratings": ratings, "votes": _votes(turn, wanted, ratings, links)}
+
+
+def rated(
+    turn: Turn, responses: pl.DataFrame, raters: Sequence[tuple[str, str]]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(frame `ratings`, links to their calls) of (name, identity) raters on `judging.rate`, asked where not known.
+
+    `responses` has response_id, prompt (JSON of messages), system, response.
+    """
+    instrument = shipped_instrument(INSTRUMENT)
+    plan, links = rating_questions(responses, list(turn.recipe.judging.rate), raters, instrument, PARAMETERS)
+    read = read_verdicts(ask(turn, "judge", plan), instrument)
+    return ratings_from_calls(read, links, instrument.scale, _asked(turn)), links
 
 
 def _votes(turn: Turn, wanted: pl.DataFrame, ratings: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
@@ -61,7 +71,7 @@ def _votes(turn: Turn, wanted: pl.DataFrame, ratings: pl.DataFrame, links: pl.Da
         pl.lit(turn.round_id).alias("round_id")).select(voted.columns)
 
 
-def _raters(turn: Turn) -> list[tuple[str, str]]:
+def raters_of(turn: Turn) -> list[tuple[str, str]]:
     """(name, identity) of served judges: a simulated one reads pairs only."""
     names = [name for name in turn.recipe.judging.judges if turn.engines.is_served(name)]
     return [(name, turn.engines.identity(name)) for name in names]

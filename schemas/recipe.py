@@ -222,6 +222,8 @@ def _check_needs(recipe: Recipe) -> None:
         (synthesis.method in ("best_of_n", "west_of_n") and not synthesis.scorer,
          f"synthesis.method = {synthesis.method!r} needs synthesis.scorer"),
         (synthesis.method == "tournament" and not judging.judges, "synthesis.method = 'tournament' needs a judge"),
+        (synthesis.method == "pool" and not (judging.rate and any(m.name in judging.judges for m in recipe.models)),
+         "synthesis.method = 'pool' needs judging.rate and a served judge"),
         (bool(synthesis.n_grown or synthesis.contrasts or synthesis.n_failures or synthesis.has_attributes)
          and not synthesis.writer, "n_grown, contrasts, n_failures and has_attributes need synthesis.writer"),
         (recipe.gold.gate_share + recipe.gold.calibrate_share > 1, "gold.gate_share + calibrate_share is above 1"),

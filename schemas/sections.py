@@ -129,10 +129,10 @@ class Synthesis(Section):
     """stored prompts asked per round, drawn by id; 0: every one that has no response of these policies yet"""
     quotas: dict[str, Share] = {}
     """share of the round's prompts per category; empty: as they come"""
-    near_duplicate: Share = 0.9
+    near_duplicate: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Jaccard similarity of word 5-grams from which two prompts, or two responses to one prompt, count as one"""
-    method: Literal["random", "best_of_n", "west_of_n", "tournament"] = "random"
-    """which responses are paired"""
+    method: Literal["random", "best_of_n", "west_of_n", "tournament", "pool"] = "random"
+    """which responses are paired; `pool` pairs the best rated on `judging.rate` with another (UltraFeedback)"""
     scorer: str = ""
     """who scores candidates: one of `[[models]]`, or `incumbent`; the tournament asks the first judge"""
     west_quantile: Share = 0.5

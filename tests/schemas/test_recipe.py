@@ -10,8 +10,10 @@ from pydantic import BaseModel, ValidationError
 
 from schemas.errors import RecipeError
 from schemas.recipe import Recipe, parse_recipe
+from schemas.settings import parse_settings
 
-EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.toml"))
+FOLDER = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = sorted(path for path in FOLDER.glob("*.toml") if path.name != "settings.toml")
 SMALL = 'dataset = "helpful"\nseed = 7\n[routing]\nbudget_votes = 40\n'
 WORLD = '[people]\nengine = "simulated"\n[[world.annotators]]\nname = "ann"\n'
 
@@ -114,3 +116,9 @@ def test_a_recipe_cannot_be_changed_in_place() -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
 def test_every_example_is_a_recipe(path: Path) -> None:
     assert parse_recipe(path.read_text(), origin=path.name).dataset
+
+
+def test_the_example_of_settings_is_one_and_serves_every_model_of_the_example_that_needs_them() -> None:
+    settings = parse_settings((FOLDER / "settings.toml").read_text())
+    recipe = parse_recipe((FOLDER / "synthesize.toml").read_text())
+    assert all(settings.endpoints_of(model.model) for model in recipe.models)

@@ -4,9 +4,9 @@ Calls: from pairs with their texts to votes (`flows.judging.judged`: the instrum
 known ones looked up, the rest asked through the adapter in threads, each answer a line in the inbox, verdicts
 read into votes) against a bare asyncio client over httpx, which is given ready bodies and keeps the verdicts in
 a list. It has one httpx client per connection: that is its fastest way, a client shared by all connections slows
-down with their number (`--shared` measures against that one). Both ask one scripted server in a process of its own the same questions, run by run in turns; every run
-of ours has a workspace of its own, and every call must become a vote. The ratio is the median over paired runs,
-its interval a bootstrap over them.
+down with their number (`--shared` measures against that one). Both ask one scripted server in a process of its
+own the same questions, run by run in turns; every run of ours has a workspace of its own, and every call must
+become a vote. The ratio is the median over paired runs, its interval a bootstrap over them.
 
 Look-up: of a batch of questions that are all recorded, those that are not (`flows.calling.unknown_calls`, which
 opens the database), against opening the same file with DuckDB and an anti-join over the same keys.

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from real_models import generative_server, inference, reward_server, tiny
 
 from warehouse.store import Store
 
+__all__ = ["generative_server", "inference", "reward_server", "tiny"]  # fixtures of every folder
 ROOT = Path(__file__).resolve().parents[1]
 CONTROLS = (
     "TIEBREAK_DATA", "TIEBREAK_REQUIRE", "TIEBREAK_SEED", "TIEBREAK_KILLS", "TIEBREAK_FAULTS", "TIEBREAK_INFERENCE",

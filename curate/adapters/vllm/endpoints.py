@@ -138,7 +138,7 @@ class Servers:
 
         Raises UnansweredError when none is left or none came back in `wish.patience` trials.
         """
-        if not self._waiters and (server := self._take(wish)):
+        if not self._waiters and (server := self._take(wish, self._clock())):
             return server
         if reason := self._hopeless(wish):
             raise UnansweredError(reason, is_hopeless=True)
@@ -192,8 +192,7 @@ class Servers:
             return ["raise `revision` in the recipe"]
         return list(dict.fromkeys(s.advice or DOCTOR for s in self.all if s.last_seen != "answered")) or [DOCTOR]
 
-    def _take(self, wish: Wish) -> Server | None:
-        now = self._clock()
+    def _take(self, wish: Wish, now: float) -> Server | None:
         scale = self._scale(now)
         ready = [
             s for s in self.all
@@ -223,13 +222,15 @@ class Servers:
         """Give endpoints to those who wait, first come, first served; wake again when time makes one ready."""
         if not self._waiters:
             return
+        # One moment for all: were the timer set by a later one, an endpoint ready in between would wake nobody.
+        now = self._clock()
         for waiter in list(self._waiters):
-            if server := self._take(waiter.wish):
+            if server := self._take(waiter.wish, now):
                 self._leave(waiter).set_result(server)
-            elif not any(s.has_room() and s.is_up(self._clock()) for s in self.all):
+            elif not any(s.has_room() and s.is_up(now) for s in self.all):
                 break
         self._give_up()
-        self._set_timer()
+        self._set_timer(now)
 
     def _give_up(self) -> None:
         for waiter in list(self._waiters):
@@ -248,11 +249,10 @@ class Servers:
         is_over = soonest == math.inf or soonest > self._clock() + LONGEST_WAIT_S
         return f"no endpoint of {self.name!r} is in service" if is_over else ""
 
-    def _set_timer(self) -> None:
+    def _set_timer(self, now: float) -> None:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        now = self._clock()
         times = [s.ready_at(w.wish.n_tokens, now) for w in list(self._waiters)[:1] for s in self.all if s.has_room()]
         later = min((t for t in times if now < t < math.inf), default=None)
         if later is not None:

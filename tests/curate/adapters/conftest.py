@@ -1,4 +1,4 @@
-"""Real vLLM for the adapter's tests: tiny models, servers and children, each started once."""
+"""The adapter over the real servers of tests/real_models.py, and the same models in processes of their own."""
 
 from __future__ import annotations
 
@@ -6,41 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny_models import TinyModels, inference_python, make_tiny_models
-from vllm_server import REWARD, Server, serving
+from tiny_models import TinyModels
+from vllm_server import Server
 
 from curate.adapters.vllm.in_process import InProcessModels
 from curate.adapters.vllm.served import ServedModels
 from schemas.sections import Model
 from schemas.settings import Endpoint, Settings
-
-
-@pytest.fixture(scope="session")
-def inference() -> Path:
-    """Python of the inference environment."""
-    return inference_python()
-
-
-@pytest.fixture(scope="session")
-def tiny(inference: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
-    """Tiny models of one vocabulary."""
-    return make_tiny_models(inference, tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="session")
-def generative_server(
-    inference: Path, tiny: TinyModels, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    """`tiny-writer` behind `vllm serve`."""
-    with serving(inference, tiny.generative, tmp_path_factory.mktemp("serve") / "writer.log") as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def reward_server(inference: Path, tiny: TinyModels, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`tiny-reward` behind `vllm serve`."""
-    with serving(inference, tiny.reward, tmp_path_factory.mktemp("serve") / "reward.log", *REWARD) as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

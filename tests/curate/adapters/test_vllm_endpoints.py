@@ -243,6 +243,22 @@ def test_a_new_batch_tries_an_endpoint_again_at_once_if_no_other_is_up() -> None
     assert [s.is_up(hands.now) for s in group.all] == [True, True]
 
 
+@pytest.mark.parametrize("offset", [i / 2000 for i in range(12)])
+def test_a_pause_that_ends_while_the_clock_is_read_wakes_whoever_waits(offset: float) -> None:
+    class Running(Hands):
+        def __call__(self) -> float:
+            self.now += 0.003
+            return self.now
+
+    async def story() -> None:
+        hands = Running()
+        group = servers(hands, {})
+        group.failed(group.all[0], fault("busy", retry_after=0.006 + offset))
+        assert await group.acquire(Wish()) is group.all[0]
+
+    asyncio.run(asyncio.wait_for(story(), 2))
+
+
 def test_a_rate_makes_calls_wait_until_it_allows_them() -> None:
     async def story(hands: Hands) -> None:
         group = servers(hands, {"requests_per_minute": 60})

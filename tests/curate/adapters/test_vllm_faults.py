@@ -222,7 +222,7 @@ def test_a_key_that_is_refused_is_named_and_nothing_is_asked_again(server: Scrip
 
 @pytest.mark.parametrize("fault", [
     *({"kind": "status", "status": status} for status in (400, 401, 403, 404, 422, 429, 500)),
-    {"kind": "body", "content": f"Bearer {SECRET}"}, {"kind": "swapped", "content": "m-mini"}, {"kind": "reset"},
+    {"kind": "body", "content": f"Bearer {SECRET}"}, {"kind": "says"}, {"kind": "swapped"}, {"kind": "reset"},
     {"kind": "closed"}, {"kind": "hang"},
 ])  # fmt: skip
 def test_no_error_and_no_reply_holds_a_key_even_if_the_server_repeats_it(

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ from pathlib import Path
 
 import pytest
 from small_rounds import new_store, simulated_recipe
+from small_rows import world
 
+from bench._scripted import ScriptedServer
 from curate.adapters.meter import Meter
 from flows.server import Server, ensure_server, running_server, stop_server
 from flows.stages import STAGES
@@ -191,6 +194,32 @@ def test_an_engine_that_fails_is_asked_again_but_not_for_what_it_answered(rounds
     assert sorted(int(str(t["run_count"])) for t in started)[-2:] == [2, 2]
     shown = {a["key"]: (a["data"], a["description"]) for a in asked(api(rounds), "artifacts")}
     assert shown["small-judge-calls"] == (100.0, "96 of 96 judge calls")
+
+
+def test_a_round_whose_endpoint_dies_half_way_finishes_on_the_other(rounds: Rounds, tmp_path: Path) -> None:
+    store = new_store(tmp_path / "ws")
+    with store.write("test") as writer:
+        writer.append(world(60))
+    models = {"models": [{"name": "j", "model": "m"}], "judging": {"judges": ["j"]}, "filtering": {"method": "none"}}
+    store.workspace.recipe.write_text(json.dumps({"dataset": "failover", **models}))
+    with ScriptedServer(ledger=tmp_path / "a", delay_s=0.05) as dying, ScriptedServer(ledger=tmp_path / "b") as other:
+        store.workspace.settings.write_text("".join(
+            f'[[endpoints]]\nmodel = "m"\nurl = "{server.url}"\nconcurrency = 4\n' for server in (dying, other)))
+        command = [sys.executable, "-m", "flows.cli", "--workspace", str(store.workspace.root), "run"]
+        run = subprocess.Popen(command, env=environment(PREFECT_API_URL=api(rounds)), stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+        while run.poll() is None and len(dying.bill()) < 10:
+            time.sleep(0.02)
+        dying.kill()
+        said = run.communicate(timeout=300)[0]
+        answered = [len(server.bill()) for server in (dying, other)]
+    assert run.returncode == 0, said
+    assert "round 1: judge: 120 rows" in said
+    assert min(answered) >= 10
+    with store.write("test") as writer:
+        assert writer.query("n_rows")["votes"].item() == 120
+    assert [str(r["state_type"]) for r in asked(api(rounds), "flow_runs") if r["name"] == "failover-round-1"] == [
+        "COMPLETED"]
 
 
 def test_two_callers_at_once_start_one_server(tmp_path: Path) -> None:

@@ -274,7 +274,9 @@ def _facts_of_route(row: Facts) -> list[Facts]:
 def voters(root: Path, kind: str) -> pl.DataFrame:
     """Voters of one kind with their votes and newest fit."""
     with Reader(root) as reader:
-        return reader.query("voter_cards", kind=kind)
+        cards = reader.query("voter_cards", kind=kind)
+    examined = cards.columns[cards.columns.index("calibration_temperature"):]
+    return cards if kind == "judge" else cards.drop(examined)  # people are not examined
 
 
 def verifiers() -> list[Facts]:

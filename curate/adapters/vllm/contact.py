@@ -8,18 +8,21 @@ meanwhile is released before.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from curate.adapters.vllm.endpoints import Server
 from curate.adapters.vllm.faults import AttemptFailedError, RejectedError
-from curate.adapters.vllm.replies import parsed, prompt_logprobs
+from curate.adapters.vllm.replies import parsed, prompt_logprobs, reward_said
 
 OTHER_WEIGHTS_NATS = 0.1  # mean absolute difference; another dtype or batch shape of the same weights stays below
 FIXED_TEXT = (
     "The quick brown fox jumps over the lazy dog. In 1969 two people walked on the Moon; def add(a, b): return a + b. "
     "La neige tombe sans bruit."
 )
+FIXED_ANSWERS = ("A brown fox jumps over a lazy dog.", "I do not know.", "Snow falls without a sound, and 3 + 4 is 7.")
+"""answers to FIXED_TEXT whose rewards stand for the weights of a reward model"""
 
 
 async def introduce(server: Server, others: Sequence[Server]) -> None:
@@ -47,11 +50,28 @@ def is_same(one: Sequence[float], other: Sequence[float]) -> bool:
 
 
 async def fingerprint_of(server: Server) -> tuple[float, ...] | None:
-    """Log likelihoods of the tokens of FIXED_TEXT in nats; None if the server gives none (a pooling model)."""
+    """Log likelihoods of the tokens of FIXED_TEXT in nats, or what a reward model makes of FIXED_ANSWERS.
+
+    None if the server gives neither.
+    """
     served = server.endpoint.model
     body = {"model": served, "prompt": FIXED_TEXT, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
     answer = await _if_offered(server.wire.post("/completions", body))
-    return None if answer is None else parsed(_read, answer, served)
+    if answer is not None:
+        return parsed(_read, answer, served)
+    bodies = [{"model": served, "messages": turns, "use_activation": False} for turns in fixed_conversations()]
+    answers = [await _if_offered(server.wire.post_root("/classify", body)) for body in bodies]
+    return None if None in answers else of_rewards([float(parsed(reward_said, a, served).response) for a in answers])
+
+
+def fixed_conversations() -> list[list[dict[str, str]]]:
+    """FIXED_TEXT answered in each of the fixed ways."""
+    return [[{"role": "user", "content": FIXED_TEXT}, {"role": "assistant", "content": said}] for said in FIXED_ANSWERS]
+
+
+def of_rewards(rewards: Sequence[float]) -> tuple[float, ...]:
+    """Rewards on a scale on which rounding in half precision is small whatever their size."""
+    return tuple(math.asinh(reward) for reward in rewards)
 
 
 def _read(answer: Any) -> tuple[float, ...] | None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.adapters.vllm.bodies import SAMPLING, max_tokens, messages_of, prefix_body
-from curate.adapters.vllm.contact import FIXED_TEXT
+from curate.adapters.vllm.contact import FIXED_TEXT, fixed_conversations, of_rewards
 from curate.adapters.vllm.limits import SharedClock, cost_of
 from curate.adapters.vllm.repair import fault_of
 from curate.adapters.vllm.replies import (
@@ -88,13 +88,15 @@ class InProcessModels:
             )
 
     def fingerprint(self, name: str) -> tuple[float, ...] | None:
-        """Log-likelihoods of a fixed text's tokens in nats, asked anew; None of a model that writes nothing.
+        """Log-likelihoods of a fixed text's tokens in nats, or a reward model's rewards; None of an embedder.
 
         The text is the one that servers are asked, and the numbers are theirs. Raises what `ask` raises.
         """
         with self._lock:
             loaded = next((runner for known, runner in self._children if known == name), "auto")
         child, lines = self._child(name, loaded), Lines()
+        if child.wait() == "classify":
+            return self._rewards(name)
         if child.wait() not in ("generate", ""):
             return None
         child.send("fingerprint", [CallRequest("", name, "", FIXED_TEXT)], lines)
@@ -103,6 +105,14 @@ class InProcessModels:
             said = line.get("refusal") or line["end"]
             raise CallFailedError(f"no fingerprint of {name!r}: {said}", next="check the model and run again")
         return tuple(x for x in prompt_logprobs(line["prompt_logprobs"]) if x is not None)
+
+    def _rewards(self, name: str) -> tuple[float, ...]:
+        requests = [
+            CallRequest(f"{at}", name, "", "", messages=json.dumps(turns))
+            for at, turns in enumerate(fixed_conversations())
+        ]
+        said = {reply.call_key: float(reply.response) for reply in self.ask("score", requests)}
+        return of_rewards([said[request.call_key] for request in requests])
 
     def close(self) -> None:
         """Stop all children."""

@@ -1,0 +1,171 @@
+"""Whole rounds over served judges: nothing is paid twice, the gate's gold is seen by nobody, order decides nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+import pytest
+from small_rounds import fingerprints, new_store
+from small_rows import votes, world
+
+from curate.adapters.trainer import EmbeddedTrainer
+from curate.engines import CallReply, CallRequest, Kind
+from flows.calling import thread_fan_out
+from flows.engines import Engines
+from flows.rounds import Turn, open_round, run_stages
+from flows.stages import STAGES
+from schemas.errors import RefusedError
+from schemas.recipe import parse_recipe
+from schemas.tables import GOLD, VOTERS
+from warehouse.store import Store
+
+pytestmark = [pytest.mark.usefixtures("unpublished"), pytest.mark.service]
+NAMES = ("j", "w")
+EVERYTHING = {
+    "judges": list(NAMES), "instrument": "pairwise-reasoned@1", "n_samples": 2, "temperature": 0.7, "n_shots": 2,
+    "rate": ["helpfulness", "correctness"], "meta_judge": "w", "verifiers": ["length:min_chars=5"],
+    "density_ratio": ["j", "w"], "follow_up": "w", "calibration": "temperature", "longer_tie_chars": 1,
+}
+"""every voter beside the judges, and everything that they are shown and read with"""
+LENIENT = {"min_accuracy": 0.0, "max_flip_rate": 1.0, "max_fooled": 1.0, "max_failure_rate": 1.0}
+
+
+class Models:
+    """Keeps `curate.engines.Serve`. An answer hangs on what is sent: the better text mostly wins."""
+
+    def __init__(self, *, is_reversed: bool = False, is_down: bool = False) -> None:
+        self.asked: list[CallRequest] = []
+        self._is_reversed, self._is_down = is_reversed, is_down
+
+    def voters(self) -> pl.DataFrame:
+        return VOTERS.complete(pl.DataFrame([{"voter": n, "kind": "judge", "family": n, "cost_usd": 0.0}
+                                             for n in NAMES]))
+
+    def identity(self, name: str) -> str:
+        return f"served/{name}@1"
+
+    def ask(self, kind: Kind, requests: Sequence[CallRequest]) -> Iterator[CallReply]:
+        assert not self._is_down, "asked although everything is known"
+        for request in reversed(requests) if self._is_reversed else requests:
+            self.asked.append(request)
+            yield CallReply(request.call_key, answer(kind, request))
+
+    def fingerprint(self, name: str) -> tuple[float, ...] | None:
+        return None
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def answer(kind: Kind, request: CallRequest) -> str:
+    """A number, one of the choices, or JSON with one of the schema's verdicts: fixed by the question."""
+    asked = "|".join([request.messages, request.voter, str(request.sample)])
+    chance = hashlib.sha256(asked.encode()).digest()[0]
+    if kind == "likelihood":
+        return str(-float(chance))
+    token = token_of(request, chance)
+    return token if request.choices else json.dumps({"reasoning": "so it is", "verdict": token})
+
+
+def token_of(request: CallRequest, chance: int) -> str:
+    """The good response is better seven times of eight; whatever is no comparison is left to chance."""
+    tokens = request.choices or json.loads(request.schema)["properties"]["verdict"]["enum"]
+    shown = json.loads(request.messages)[-1]["content"].rpartition("Conversation, user ===")[2]
+    good, bad = (shown.find(f"\n{word} ") for word in ("good", "bad"))
+    if chance < 32 or min(good, bad) < 0:
+        return str(tokens[chance % len(tokens)])
+    return str(tokens[0] if good < bad else tokens[1 if len(tokens) < 4 else 4])
+
+
+def round_of(store: Store, models: Models, judging: dict[str, object], **sections: object) -> Turn:
+    """One whole round."""
+    fields = {"dataset": "d", "models": [{"name": n, "model": f"org/{n}"} for n in NAMES], "judging": judging,
+              "people": {"engine": "none"}, "filtering": {"method": "none"}, **sections}
+    recipe = parse_recipe(json.dumps(fields))
+    engines = Engines(generate=None, judge=None, train=EmbeddedTrainer(), world=None, recipe=recipe, serve=models)
+    turn = open_round(store, engines, recipe, thread_fan_out(2), lambda line: None)
+    run_stages(turn, list(STAGES.items()))
+    return turn
+
+
+def store_of(root: Path, n: int, gold: dict[str, tuple[int, int]]) -> Store:
+    """`n` pairs, and gold of a use for the pairs from one number to another, by their questions."""
+    store, rows = new_store(root), world(n)
+    asked = rows["prompts"].join(rows["texts"], on="text_id").with_columns(
+        pl.col("text").str.extract(r"question (\d+)").cast(pl.Int64).alias("i"))
+    numbered = rows["pairs"].join(asked.select("prompt_id", "i"), on="prompt_id").join(
+        rows["responses"].join(rows["texts"], on="text_id").select(response_a="response_id", first="text"),
+        on="response_a")
+    known = [
+        numbered.filter(pl.col("i").is_between(low, high - 1)).select(
+            "pair_id", p_a=pl.col("first").str.starts_with("good").cast(pl.Float64), p_tie=pl.lit(0.0),
+            why=pl.lit("by hand"), source=pl.lit("hand"), use=pl.lit(use), criterion=pl.lit("overall"))
+        for use, (low, high) in gold.items()
+    ]
+    with store.write("test") as writer:
+        writer.append({**rows, "votes": votes(rows["pairs"].head(4), "ann"),
+                       "gold": pl.concat([GOLD.empty(), *(GOLD.complete(k) for k in known)])})
+    return store
+
+
+def said(store: Store) -> int:
+    with store.write("test") as writer:
+        return int(writer.query("n_rows")["votes"].item())
+
+
+def test_an_unchanged_recipe_is_paid_for_once_however_many_rounds_follow(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "ws", 8, {"calibrate": (0, 4)})
+    judging = {**EVERYTHING, "qualification": LENIENT}
+    round_of(store, Models(), judging)
+    n_votes = said(store)
+    for _ in range(2):
+        round_of(store, Models(is_down=True), judging)
+    assert said(store) == n_votes
+    assert len(fingerprints(store)) == 1
+
+
+def test_answers_in_another_order_make_the_same_version(tmp_path: Path) -> None:
+    found = []
+    for name, is_reversed in (("one", False), ("two", True)):
+        store = store_of(tmp_path / name, 8, {"calibrate": (0, 4)})
+        round_of(store, Models(is_reversed=is_reversed), {**EVERYTHING, "qualification": LENIENT})
+        found.append(fingerprints(store))
+    assert found[0] == found[1]
+
+
+def test_no_model_is_shown_anything_of_the_gates_gold(tmp_path: Path) -> None:
+    store, models = store_of(tmp_path / "ws", 10, {"calibrate": (0, 4), "gate": (6, 8)}), Models()
+    round_of(store, models, {**EVERYTHING, "qualification": LENIENT})
+    sent = "\n".join(request.messages for request in models.asked)
+    assert all(f"question {i}" in sent for i in (0, 5, 9))
+    assert not any(f"{word} {i}" in sent for i in (6, 7) for word in ("question", "good", "bad"))
+
+
+def test_a_pair_is_never_shown_its_own_gold_as_an_example(tmp_path: Path) -> None:
+    store, models = store_of(tmp_path / "ws", 6, {"calibrate": (0, 4)}), Models()
+    round_of(store, models, {"judges": ["j"], "n_shots": 8})
+    for request in models.asked:
+        shown = json.loads(request.messages)[-1]["content"]
+        examples, _, asked = shown.rpartition("Conversation, user ===")
+        question = asked.split("\n")[1]
+        assert "known verdict" in examples
+        assert f"{question}\n" not in examples
+
+
+def test_more_tokens_for_a_verdict_of_one_token_cost_no_call(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "ws", 4, {})
+    round_of(store, Models(), {"judges": ["j"]})
+    round_of(store, Models(is_down=True), {"judges": ["j"], "max_tokens": 99})
+    assert said(store) == 4 + 16  # the votes of people, and both questions' votes of the judge
+
+
+def test_a_judge_that_fails_its_examination_neither_votes_nor_rates(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "ws", 8, {"calibrate": (0, 6)})
+    strict = {"judges": ["j"], "rate": ["helpfulness"], "qualification": {"min_accuracy": 0.99}}
+    with pytest.raises(RefusedError, match="judges may vote"):
+        round_of(store, Models(), strict)
+    assert said(store) == 4

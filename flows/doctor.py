@@ -7,9 +7,12 @@ import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from flows.server import running_server
-from schemas.errors import WorkspaceError
+from flows.settings import secret, serving_settings
+from schemas.errors import RecipeError, WorkspaceError
+from schemas.settings import Endpoint
 from warehouse.lock import holder
 from warehouse.workspace import Workspace
 
@@ -72,7 +75,28 @@ def _workspace(root: Path) -> list[Row]:
         _row("writer.lock", held is None, held or "free", "wait for that process, or stop it", worst="note"),
         _row("prefect server", server is not None, server.api_url if server else "not running",
              "tiebreak serve", worst="note"),
+        *_endpoints(workspace),
     ]
+
+
+def _endpoints(workspace: Workspace) -> list[Row]:
+    """One row per endpoint of the settings, asked for its models; one row when the settings cannot be read."""
+    try:
+        settings = serving_settings(workspace)
+    except RecipeError as error:
+        return [_row("settings", False, error.seen, error.next)]
+    return [_endpoint(endpoint, settings.connect_timeout_s) for endpoint in settings.endpoints]
+
+
+def _endpoint(endpoint: Endpoint, timeout_s: float) -> Row:
+    from curate.adapters.vllm.looking import look_at
+
+    name = f"endpoint {urlsplit(endpoint.url).netloc}"
+    try:
+        look = look_at(endpoint, secret(endpoint.key) if endpoint.key else "", timeout_s)
+    except RecipeError as error:
+        return _row(name, False, error.seen, error.next)
+    return _row(name, not look.mend, look.seen, look.mend)
 
 
 def _numbers(text: str) -> list[int]:

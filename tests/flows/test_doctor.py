@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench._scripted import ScriptedServer
 from flows import doctor
 from flows.doctor import PINS, examine
 from warehouse.lock import writer_lock
@@ -97,3 +98,26 @@ def test_a_workspace_that_every_command_would_refuse_is_a_fault(store: Store, ma
 def test_a_full_disk_is_a_fault(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
     monkeypatch.setattr(doctor, "LEAST_FREE_GIB", 1e9)
     assert row("disk", store.workspace.root)["state"] == "fault"
+
+
+@pytest.mark.service
+@pytest.mark.parametrize(("model", "key", "script", "state", "seen"), [
+    ("m", "", {}, "ok", "serves m"), ("other", "", {}, "fault", "serves ['m']"),
+    ("m", "PLANTED", {"key": "sk-right"}, "fault", "401: the key is refused"),
+    ("m", "NOWHERE", {}, "fault", "no secret 'NOWHERE'"),
+])
+def test_each_endpoint_is_looked_at(
+    store: Store, monkeypatch: pytest.MonkeyPatch, model: str, key: str, script: dict[str, str], state: str, seen: str
+) -> None:
+    monkeypatch.setenv("PLANTED", "sk-wrong")
+    with ScriptedServer(**script) as server:
+        store.workspace.settings.write_text(f'[[endpoints]]\nmodel = "{model}"\nurl = "{server.url}"\nkey = "{key}"\n')
+        found = row(f"endpoint 127.0.0.1:{server.port}", store.workspace.root)
+    assert (found["state"], found["seen"]) == (state, seen)
+    assert bool(found["mend"]) == (state == "fault")
+    assert "sk-" not in str(found)
+
+
+def test_an_endpoint_that_is_down_says_what_to_do(store: Store) -> None:
+    store.workspace.settings.write_text('[[endpoints]]\nmodel = "m"\nurl = "http://127.0.0.1:9/v1"\n')
+    assert row("endpoint 127.0.0.1:9", store.workspace.root)["mend"] == "start the server, or mend url in settings.toml"

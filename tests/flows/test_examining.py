@@ -20,6 +20,8 @@ from schemas.tables import GOLD, VOTERS
 from warehouse.reader import Reader
 from warehouse.store import Store
 
+pytestmark = pytest.mark.service
+
 unpublished = pytest.mark.usefixtures("unpublished")
 J = Member("j", "stubborn/j@1", "pairwise@1")
 
@@ -117,7 +119,6 @@ def pairs_with_gold(store: Store) -> None:
     append(store, {**world(N), "gold": gold()})
 
 
-@pytest.mark.service
 def test_a_judge_that_passes_votes_and_its_examination_is_recorded(store: Store) -> None:
     run_only(turn_of(store, Bench({"j": knows})), "judge")
     results = exams(store)
@@ -127,7 +128,6 @@ def test_a_judge_that_passes_votes_and_its_examination_is_recorded(store: Store)
     assert (card["n_votes"], card["is_passed"], card["refused_for"], card["accuracy"]) == (2 * N, True, None, 1.0)
 
 
-@pytest.mark.service
 def test_a_judge_that_fails_gives_no_vote_and_its_numbers_are_said(store: Store) -> None:
     said: list[str] = []
     run_only(turn_of(store, Bench({"j": knows, "k": first_always}), said), "judge")
@@ -152,7 +152,6 @@ def test_when_every_judge_fails_the_stage_is_refused(store: Store) -> None:
 
 
 @unpublished
-@pytest.mark.service
 def test_answers_to_probes_never_become_votes(store: Store) -> None:
     run_only(turn_of(store, Bench({"j": knows})), "judge")
     with store.write("test") as writer:
@@ -223,7 +222,6 @@ def test_without_calibrate_gold_the_refusal_says_what_to_do(store: Store) -> Non
         qualified(other, [J], asking(knows))
 
 
-@pytest.mark.service
 def test_a_recipe_without_qualification_lets_every_judge_vote(store: Store) -> None:
     run_only(stubborn_turn(store, StubbornJudge(first_always)), "judge")
     assert exams(store).height == 0

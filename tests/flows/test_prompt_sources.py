@@ -19,7 +19,7 @@ from schemas.settings import parse_settings
 from schemas.tables import GOLD
 from warehouse.store import Store
 
-pytestmark = pytest.mark.usefixtures("unpublished")
+pytestmark = [pytest.mark.usefixtures("unpublished"), pytest.mark.service]
 
 
 def put_prompts(
@@ -46,7 +46,6 @@ def test_only_prompts_of_the_recipe_s_sources_are_asked(store: Store, tmp_path: 
     assert stored(store, "pairs")["source"].unique().to_list() == ["others"]
 
 
-@pytest.mark.service
 def test_a_prompt_of_the_gate_s_groups_is_never_asked(store: Store) -> None:
     frames = world(3)
     pair = frames["pairs"].filter(pl.col("prompt_id") == frames["prompts"]["prompt_id"][0])
@@ -60,7 +59,6 @@ def test_a_prompt_of_the_gate_s_groups_is_never_asked(store: Store) -> None:
     assert all("question 0" not in request.messages for request in served.asked)
 
 
-@pytest.mark.service
 def test_a_near_equal_prompt_is_asked_once_and_the_other_has_its_reason(store: Store, tmp_path: Path) -> None:
     text = "Explain to a child why the sea is salty and why rivers are not salty at all"
     file = tmp_path / "prompts.jsonl"
@@ -72,7 +70,6 @@ def test_a_near_equal_prompt_is_asked_once_and_the_other_has_its_reason(store: S
     assert stored(store, "discards").select("what", "reason").rows() == [("prompt", "near_duplicate")]
 
 
-@pytest.mark.service
 def test_a_round_asks_so_many_prompts_as_it_may_by_their_shares_and_the_next_goes_on(
     store: Store, tmp_path: Path
 ) -> None:
@@ -90,7 +87,6 @@ def test_a_round_asks_so_many_prompts_as_it_may_by_their_shares_and_the_next_goe
     assert stored(store, "discards").is_empty()
 
 
-@pytest.mark.service
 def test_grown_prompts_have_a_source_and_a_group_of_their_own_and_are_answered(store: Store, tmp_path: Path) -> None:
     put_prompts(store, tmp_path, n=3, category="open")
     served = ServedModels()
@@ -105,7 +101,6 @@ def test_grown_prompts_have_a_source_and_a_group_of_their_own_and_are_answered(s
     assert stored(store, "instruments").select("instrument", "version").rows() == [("grow", "1")]
 
 
-@pytest.mark.service
 def test_a_grown_prompt_that_is_near_a_stored_one_or_empty_is_left_out_with_its_reason(
     store: Store, tmp_path: Path
 ) -> None:
@@ -120,7 +115,6 @@ def test_a_grown_prompt_that_is_near_a_stored_one_or_empty_is_left_out_with_its_
     assert sorted(reasons) == ["empty", "near_duplicate", "near_duplicate"]
 
 
-@pytest.mark.service
 @pytest.mark.parametrize("reply", ["no JSON", '{"prompts": 3}', '{"prompts": []}', '{"texts": ["x"]}', "length"])
 def test_a_writer_that_gives_no_prompts_grows_none(store: Store, tmp_path: Path, reply: str) -> None:
     def said(request: CallRequest) -> CallReply:
@@ -149,7 +143,6 @@ def test_the_example_recipe_names_models_that_the_example_settings_serve() -> No
     assert [m.model for m in recipe.models if not settings.endpoints_of(m.model)] == []
 
 
-@pytest.mark.service
 def test_the_example_prompts_are_forty_and_more_no_two_alike_and_answered(store: Store) -> None:
     ingest(store, str(EXAMPLES / "prompts.jsonl"))
     run_only(served_turn(store, ServedModels(), sources=["prompts"]), "synthesize")

@@ -81,6 +81,7 @@ def test_two_sources_that_share_pairs_hold_them_both_whichever_comes_first(tmp_p
     assert len(found[0]) == 1
 
 
+@pytest.mark.service
 def test_a_prompt_of_the_gate_is_out_of_bounds_in_every_source_that_holds_it(store: Store, tmp_path: Path) -> None:
     ingest(store, str(write_recorded(tmp_path, "a", range(3))))
     ingest(store, str(write_recorded(tmp_path, "b", range(3), case="other")))

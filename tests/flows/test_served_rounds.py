@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -81,7 +81,7 @@ def token_of(request: CallRequest, chance: int) -> str:
     return str(tokens[0] if good < bad else tokens[1 if len(tokens) < 4 else 4])
 
 
-def round_of(store: Store, models: Models, judging: dict[str, object], **sections: object) -> Turn:
+def round_of(store: Store, models: Models, judging: Mapping[str, object], **sections: object) -> Turn:
     """One whole round."""
     fields = {"dataset": "d", "models": [{"name": n, "model": f"org/{n}"} for n in NAMES], "judging": judging,
               "people": {"engine": "none"}, "filtering": {"method": "none"}, **sections}

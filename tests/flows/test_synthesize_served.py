@@ -19,7 +19,7 @@ from schemas.errors import CallFailedError
 from schemas.ids import text_id
 from warehouse.store import Store, Writer
 
-pytestmark = pytest.mark.usefixtures("unpublished")
+pytestmark = [pytest.mark.usefixtures("unpublished"), pytest.mark.service]
 KIND = f"served/large@1+{text_id('Be kind.')[:8]}"
 MADE = ("responses", "pairs", "discards", "policies", "sources", "scores", "pair_tags", "instruments", "prompts",
         "votes")
@@ -50,7 +50,6 @@ def test_prompts_and_a_served_model_are_enough_for_candidates_pairs_and_lineage(
     assert stored(store, "lineage").select("policy", "model", "prompt_source").unique().height == 2
 
 
-@pytest.mark.service
 def test_a_policy_is_sent_its_system_prompt_its_sampling_and_a_seed_of_the_sample(store: Store, tmp_path: Path) -> None:
     put_prompts(store, tmp_path, n=1, system="Answer in French.")
     served = ServedModels()
@@ -65,7 +64,6 @@ def test_a_policy_is_sent_its_system_prompt_its_sampling_and_a_seed_of_the_sampl
     assert sorted(json.loads(s)["sample"] for s in stored(store, "responses")["sampling"]) == [0, 1]
 
 
-@pytest.mark.service
 @pytest.mark.parametrize(("reply", "reason"), [
     (CallReply("", "half a sent", "length"), "length"),
     (CallReply("", "no", "content_filter"), "content_filter"),
@@ -97,7 +95,6 @@ def test_two_policies_that_say_the_same_make_one_candidate(store: Store, tmp_pat
     assert {near["row_id"], near["detail"]} == set(stored(store, "responses")["response_id"])
 
 
-@pytest.mark.service
 def test_the_same_words_twice_of_one_policy_are_one_response_and_not_asked_for_again(
     store: Store, tmp_path: Path
 ) -> None:
@@ -112,7 +109,6 @@ def test_the_same_words_twice_of_one_policy_are_one_response_and_not_asked_for_a
     assert again.asked == []
 
 
-@pytest.mark.service
 def test_nothing_is_asked_twice_and_a_second_round_asks_only_what_is_new(store: Store, tmp_path: Path) -> None:
     put_prompts(store, tmp_path, n=3)
     synthesized(served_turn(store, ServedModels()))
@@ -127,7 +123,6 @@ def test_nothing_is_asked_twice_and_a_second_round_asks_only_what_is_new(store: 
     assert stored(store, "pairs").height == 4
 
 
-@pytest.mark.service
 def test_another_temperature_asks_anew_for_exactly_that_policy(store: Store, tmp_path: Path) -> None:
     put_prompts(store, tmp_path, n=3)
     synthesized(served_turn(store, ServedModels()))
@@ -146,7 +141,6 @@ EVERYTHING = {
 }
 
 
-@pytest.mark.service
 def test_a_round_that_is_killed_before_its_rows_are_in_ends_like_any_other_and_asks_nothing_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,7 +167,6 @@ def test_a_round_that_is_killed_before_its_rows_are_in_ends_like_any_other_and_a
     assert made(killed) == made(whole)
 
 
-@pytest.mark.service
 @pytest.mark.parametrize("n_answered", [0, 5, 17])
 def test_calls_that_fail_stop_the_stage_and_only_they_are_asked_by_the_next(
     tmp_path: Path, n_answered: int
@@ -197,7 +190,6 @@ def test_calls_that_fail_stop_the_stage_and_only_they_are_asked_by_the_next(
     assert made(broken) == made(whole)
 
 
-@pytest.mark.service
 def test_answers_in_another_order_make_the_same_rows(tmp_path: Path) -> None:
     stores = [new_store(tmp_path / name) for name in ("one", "other")]
     for store, is_reversed in zip(stores, (False, True), strict=True):
@@ -209,7 +201,6 @@ def test_answers_in_another_order_make_the_same_rows(tmp_path: Path) -> None:
     assert stored(stores[0], "prompts").height == 12
 
 
-@pytest.mark.service
 def test_the_best_scored_meets_a_lower_one_and_scores_are_kept(store: Store, tmp_path: Path) -> None:
     put_prompts(store, tmp_path, n=2)
     scored = ServedModels(score=lambda request: str(sum(map(ord, request.messages)) % 97 / 7))
@@ -225,7 +216,6 @@ def test_the_best_scored_meets_a_lower_one_and_scores_are_kept(store: Store, tmp
     assert [turn["role"] for turn in json.loads(asked.messages)] == ["user", "assistant"]
 
 
-@pytest.mark.service
 def test_a_score_that_is_no_number_scores_nothing(store: Store, tmp_path: Path) -> None:
     put_prompts(store, tmp_path, n=1)
     synthesized(served_turn(store, ServedModels(score=lambda request: "nan"), method="best_of_n", scorer="rm"))
@@ -234,7 +224,6 @@ def test_a_score_that_is_no_number_scores_nothing(store: Store, tmp_path: Path) 
     assert set(stored(store, "discards")["reason"]) == {"not_scored"}
 
 
-@pytest.mark.service
 def test_without_a_promoted_model_pairs_are_random_and_the_user_is_told(store: Store, tmp_path: Path) -> None:
     put_prompts(store, tmp_path, n=2)
     lines: list[str] = []
@@ -243,7 +232,6 @@ def test_without_a_promoted_model_pairs_are_random_and_the_user_is_told(store: S
     assert any("no reward model is promoted yet" in line for line in lines)
 
 
-@pytest.mark.service
 def test_west_of_n_pairs_the_ends_and_says_why_the_others_are_out(store: Store, tmp_path: Path) -> None:
     def likely(request: CallRequest) -> CallReply:
         return CallReply(request.call_key, answer(request), output_tokens=5, logprob_sum=-10.0)
@@ -255,7 +243,6 @@ def test_west_of_n_pairs_the_ends_and_says_why_the_others_are_out(store: Store, 
     assert {"between", "below_west_quantile"} <= set(stored(store, "discards")["reason"])
 
 
-@pytest.mark.service
 def test_more_policies_than_answers_share_the_prompts_and_are_asked_once(store: Store, tmp_path: Path) -> None:
     put_prompts(store, tmp_path, n=6)
     five = [{"name": f"p{i}", "model": "small", "system": f"You are {i}."} for i in range(5)]
@@ -270,7 +257,6 @@ def test_more_policies_than_answers_share_the_prompts_and_are_asked_once(store: 
     assert len(again.asked) == 2
 
 
-@pytest.mark.service
 def test_attributes_are_tags_of_every_pair_and_failures_are_counted(store: Store, tmp_path: Path) -> None:
     put_prompts(store, tmp_path, n=2)
     synthesized(served_turn(store, ServedModels(), writer="writer", has_attributes=True))

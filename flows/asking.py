@@ -24,4 +24,15 @@ def ask(turn: Turn, kind: Kind, plan: pl.DataFrame) -> pl.DataFrame:
         turn.store, turn.engines.asker(kind), new, kind=kind, round_id=turn.round_id,
         fan_out=turn.fan_out, say=turn.say, progress=turn.progress,
     )
-    return recorded_calls(turn.store, plan, kind)
+    calls = recorded_calls(turn.store, plan, kind)
+    _say_failures(turn, kind, calls.filter(pl.col("call_key").is_in([request.call_key for request in new])))
+    return calls
+
+
+def _say_failures(turn: Turn, kind: Kind, made: pl.DataFrame) -> None:
+    """How many of the calls that were just made have no usable answer, by finish reason."""
+    failed = made.filter(pl.col("finish_reason") != "stop")
+    if failed.height:
+        reasons = failed.group_by("finish_reason").len().sort("finish_reason")
+        counts = ", ".join(f"{reason} {n:,}" for reason, n in reasons.iter_rows())
+        turn.say(f"{kind}: {failed.height:,} of {made.height:,} answers cannot be used: {counts}")

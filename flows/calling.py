@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import polars as pl
 
@@ -32,8 +32,15 @@ def thread_fan_out(n_workers: int) -> FanOut:
     """Spread batches over a thread pool of this process."""
 
     def spread(work: Work, batches: Sequence[Batch]) -> list[int]:
-        with ThreadPoolExecutor(max_workers=n_workers) as pool:
-            return list(pool.map(work, batches))
+        pool = ThreadPoolExecutor(max_workers=n_workers)
+        try:
+            futures = [pool.submit(work, batch) for batch in batches]
+            # A batch that fails lets the others go on: whatever they are answered is recorded.
+            wait(futures)
+            return [future.result() for future in futures]
+        finally:
+            # After an interrupt nothing more is begun; `make_calls` stops what is under way.
+            pool.shutdown(wait=False, cancel_futures=True)
 
     return spread
 
@@ -55,7 +62,11 @@ def make_calls(
     if misses:
         say(f"{kind}: {len(misses):,} calls to make, {len(requests) - len(misses):,} known already")
     state = _Progress(kind, len(misses), say, progress)
-    made = fan_out(lambda batch: _work(store, ask, batch, kind, round_id, state), batches)
+    try:
+        made = fan_out(lambda batch: _work(store, ask, batch, kind, round_id, state), batches)
+    except KeyboardInterrupt:
+        state.is_stopped = True
+        raise
     if misses:
         progress(kind, len(state.acknowledged), len(misses))
     return sum(made)
@@ -68,6 +79,7 @@ class _Progress:
         self, kind: str, n_total: int, say: Callable[[str], None], tell: Callable[[str, int, int], None]
     ) -> None:
         self.acknowledged: set[str] = set()
+        self.is_stopped = False
         self._kind, self._n_total, self._say, self._tell = kind, n_total, say, tell
         self._said_at = time.monotonic()
 
@@ -101,6 +113,8 @@ def _work(store: Store, ask: Ask, batch: Batch, kind: str, round_id: str | None,
         for reply in ask(list(asked.values())):
             inbox.record(_call_row(asked[reply.call_key], reply, kind, round_id))
             progress.add(reply.call_key)
+            if progress.is_stopped:
+                break  # closes the engine's iterator: what is not sent yet is not asked
     return len(asked)
 
 

@@ -332,15 +332,16 @@ def _members(root: Path, version: str) -> tuple[pl.DataFrame, Facts]:
 
 
 def estimate(root: Path, recipe: Path | None, stage: str) -> list[Facts]:
-    """Calls, tokens and money that a stage which asks would need now; nobody is asked."""
+    """Calls, tokens and money that a stage which asks would need now, and what is not counted; nobody is asked."""
     from flows.engines import engines_of
-    from flows.estimating import judging_estimate, sampling_estimate
+    from flows.estimating import judging_estimate, not_estimated, sampling_estimate
 
     store, parsed = Store(root), load_recipe(root, recipe)
     engines = engines_of(parsed, None, serving_settings(store.workspace))
     turn = next_round(store, engines, parsed, thread_fan_out(1), lambda line: None)
     with closing(turn.engines):
-        return judging_estimate(turn) if stage == "judge" else sampling_estimate(turn)
+        rows = judging_estimate(turn) if stage == "judge" else sampling_estimate(turn)
+        return [{**row, "not counted": ", ".join(not_estimated(turn)) or None} for row in rows]
 
 
 def _dry_run(root: Path, recipe: Recipe, path: Path | None) -> str:

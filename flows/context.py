@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from curate.judging.aids import AIDS
 from curate.judging.few_shot import choose_shots, examples_of
 from curate.judging.instruments import Instrument
 from flows.aids import aids
@@ -19,6 +20,12 @@ def context_of(turn: Turn, pairs: pl.DataFrame, instrument: Instrument) -> pl.Da
     """
     judging = turn.recipe.judging
     wanted = [*(["examples"] if judging.n_shots else []), *([judging.aid] if judging.aid != "none" else [])]
+    lacking = [slot for slot in AIDS if slot in instrument.slots and slot not in wanted]
+    if lacking:
+        raise RecipeError(
+            f"{instrument.id} shows a {lacking[0]} and the recipe has none", expected=f'judging.aid = "{lacking[0]}"',
+            next="set judging.aid and judging.aid_model, or name another judging.instrument",
+        )
     missing = [slot for slot in wanted if slot not in instrument.slots]
     if missing:
         raise RecipeError(

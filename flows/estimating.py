@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import polars as pl
+
 from curate.engines import CallRequest
 from curate.questions import plan_questions, requests_of
 from flows.calling import unknown_calls
 from flows.candidates import slots
 from flows.engines import Engines
 from flows.judging import to_ask
-from flows.panel import judges_of, panel_of
+from flows.panel import judges_of
 from flows.rounds import Turn
 from flows.sourcing import sourced
 from schemas.recipe import Recipe
@@ -20,22 +22,49 @@ Row = dict[str, object]
 
 CHARACTERS_PER_TOKEN = 4
 """of English prose under common tokenizers; prices of other scripts come out too low"""
+AID_CHARACTERS = 800
+"""taken for an aid that is not written yet"""
 
 
 def judging_estimate(turn: Turn) -> list[Row]:
-    """One row per judge of the calls that judging needs now: calls, known, to_make, tokens, usd.
+    """One row per judge of the calls that its ballots need now: calls, known, to make, tokens, usd.
 
-    Reads what is there and asks nobody. Pairs that this round has yet to synthesize are not in it; few-shot
-    examples and aids come on top.
+    Reads what is there and asks nobody. Pairs that this round has yet to synthesize are not in it, nor what
+    `not_estimated` names.
     """
     members = judges_of(turn)
+    if not members:
+        return []
+    panel = pl.DataFrame({"voter": [m.voter for m in members], "instrument": [m.instrument for m in members]})
     with turn.store.write("estimate") as writer:
         todo = writer.query(
-            "pairs_to_judge", {"panel": panel_of(turn, writer)}, sources=turn.sources, criterion=turn.recipe.criterion
+            "pairs_to_judge", {"panel": panel.unique(maintain_order=True)}, sources=turn.sources,
+            criterion=turn.recipe.criterion,
         )
-    requests = to_ask(turn, todo, members)
+    requests = to_ask(turn, todo, members, _placeholder(turn, todo))
     missing = {r.call_key for r in unknown_calls(turn.store, requests)}
     return [_row(m.name, [r for r in requests if r.voter == m.name], missing, turn.engines) for m in members]
+
+
+def not_estimated(turn: Turn) -> list[str]:
+    """What the recipe asks for beside ballots and answers, whose calls hang on what is answered first."""
+    judging, synthesis = turn.recipe.judging, turn.recipe.synthesis
+    asked = {
+        "examinations of judges": judging.qualification, f"writing each {judging.aid}": judging.aid != "none",
+        "examples shown": judging.n_shots, "ratings": judging.rate, "the meta-judge": judging.meta_judge,
+        "likelihoods": judging.density_ratio or judging.follow_up, "scores of candidates": synthesis.scorer,
+        "what the writer makes": synthesis.n_grown or synthesis.contrasts or synthesis.n_failures
+        or synthesis.has_attributes,
+        "machine hours": any(price.usd_per_hour for price in turn.engines.settings.prices),
+    }
+    return [what for what, is_asked in asked.items() if is_asked]
+
+
+def _placeholder(turn: Turn, todo: pl.DataFrame) -> pl.DataFrame | None:
+    """Context of an aid that is not written yet, of a usual length."""
+    if turn.recipe.judging.aid == "none":
+        return None
+    return todo.select("pair_id", pl.lit("…" * AID_CHARACTERS).alias(turn.recipe.judging.aid)).unique("pair_id")
 
 
 def _row(name: str, requests: Sequence[CallRequest], missing: set[str], engines: Engines) -> Row:

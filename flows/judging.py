@@ -86,11 +86,13 @@ def judged(turn: Turn, todo: pl.DataFrame, members: Sequence[Member]) -> pl.Data
     return pl.concat(votes)
 
 
-def to_ask(turn: Turn, todo: pl.DataFrame, members: Sequence[Member]) -> list[CallRequest]:
-    """Every call that judging the rows needs, known ones included; few-shot examples and aids left out."""
+def to_ask(
+    turn: Turn, todo: pl.DataFrame, members: Sequence[Member], context: pl.DataFrame | None = None
+) -> list[CallRequest]:
+    """Every call that judging the rows needs, known ones included, with `context` beside each pair."""
     served = [m for m in members if turn.engines.is_served(m.name)]
     plans = [_plan(todo, m)[0] for m in members if m not in served]
-    questions = requests_of(_served_plan(turn, todo, served)[0]) if served else []
+    questions = requests_of(_served_plan(turn, todo, served, context)[0]) if served else []
     return one_per_call([*questions, *(request for plan in plans for request in _requests(plan))])
 
 

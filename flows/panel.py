@@ -86,6 +86,8 @@ def _content(instrument: Instrument, engines: Engines, recipe: Recipe) -> str:
     judging = recipe.judging
     models = [engines.identity(name) if name else "" for name in (judging.aid_model, judging.meta_judge)]
     numbers = [str(n) for n in (judging.n_samples, judging.temperature, judging.max_tokens, judging.n_shots)]
+    if judging.temperature:
+        numbers.append(str(recipe.seed))  # it seeds the sampling: another one gives other answers
     return content_id(instrument.text_id, *numbers, judging.aid, *models)[:8]
 
 

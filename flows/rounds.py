@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from flows.calling import FanOut
-from flows.panel import panel_of
+from flows.panel import beside, judges_of, panel_of
 from schemas.errors import RefusedError
 from schemas.ids import content_id, seed_of
 from schemas.recipe import Recipe, parse_recipe
@@ -101,7 +101,9 @@ def next_round(store: Store, engines: Engines, recipe: Recipe, fan_out: FanOut, 
             position = writer.query("round_position", dataset=recipe.dataset).row(0, named=True)
             turn = _new_turn(store, engines, recipe, position, fan_out, say)
         spent = float(writer.query("spent_on_calls", round_id=turn.round_id).item())
-    return replace(turn, engines=engines.for_round(spent))
+    ready = replace(turn, engines=engines.for_round(spent))
+    judges_of(ready), beside(ready)  # a question or verifier that there is not is told of before a round is open
+    return ready
 
 
 def open_recipe(store: Store, dataset: str) -> Recipe | None:

@@ -191,7 +191,10 @@ def _check_names(recipe: Recipe) -> None:
     models = [m.name for m in recipe.models]
     judges = [j.name for j in recipe.world.judges] if recipe.world else []
     policies = [p.name for p in recipe.synthesis.policies]
-    for what, names in (("models and world.judges", models + judges), ("synthesis.policies", policies)):
+    for what, names in (
+        ("models and world.judges", models + judges), ("synthesis.policies", policies),
+        ("judging.judges", list(recipe.judging.judges)),
+    ):
         if len(set(names)) < len(names):
             raise ValueError(f"{what} have a name twice: {sorted(names)}")
     judging, synthesis = recipe.judging, recipe.synthesis

@@ -83,6 +83,7 @@ def plan_served(
     """Calls to served judges and the way back: (plan, links), each sorted by `call_key`.
 
     `pairs` has PAIR_COLUMNS, `prompt` being JSON of messages, and perhaps `system`; `judges` are (name, identity).
+    A `seed` among the parameters is that of the first sample; each further one has the next.
     `context` has pair_id, once each, and a column per further slot that the instrument shows (reference, rubric,
     examples, …). The plan has the columns `curate.questions.PLAN`, one row per distinct question over pairs ×
     judges × both orders × samples; the links have LINK_COLUMNS, one row per pair, judge, order and sample.
@@ -93,7 +94,11 @@ def plan_served(
     _check(pairs, judges, n_samples)
     _check_context(instrument, context)
     panel = _panel(judges).join(pl.DataFrame({"sample": range(n_samples)}), how="cross")
-    panel = panel.with_columns(pl.lit(_canonical(parameters)).alias("parameters"))
+    of_sample = [_canonical(_seeded(parameters, sample)) for sample in range(n_samples)]
+    panel = panel.with_columns(
+        pl.lit(_canonical(parameters)).alias("parameters"),
+        pl.Series(of_sample, dtype=pl.String).gather(panel["sample"]).alias("of_sample"),
+    )
     slices = pairs.iter_slices(SLICE) if pairs.height else [pairs]
     questions = pl.concat([_served(some, panel, instrument, context) for some in slices])
     ordered = questions.sort("call_key", "pair_id", "voter", "shown_first", "sample")
@@ -159,11 +164,17 @@ def _served(
     """Columns PLAN and LINK_COLUMNS of every question about these pairs."""
     shown = rendered(_in_context(pairs, context), instrument).with_columns(_subject())
     asked = shown.join(panel, how="cross").with_columns(_ballot_key(instrument, context))
+    asked = asked.with_columns(pl.col("of_sample").alias("parameters")).drop("of_sample")
     return keyed(asked.drop("prompt"), "judge").select(*PLAN, *(c for c in LINK_COLUMNS if c not in PLAN))
 
 
 def _panel(judges: Sequence[tuple[str, str]]) -> pl.DataFrame:
     return pl.DataFrame(list(judges), schema={"voter": pl.String, "identity": pl.String}, orient="row")
+
+
+def _seeded(parameters: Parameters, sample: int) -> Parameters:
+    """Parameters of one sample: a seed that all shared would make a server repeat one answer n times."""
+    return {**parameters, "seed": int(parameters["seed"]) + sample} if "seed" in parameters else parameters
 
 
 def _canonical(parameters: Parameters) -> str:

@@ -6,7 +6,8 @@ What reads and what runs are apart in their imports: a question is answered with
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -26,7 +27,7 @@ from flows.rounds import (
 )
 from flows.server import ensure_server, running_server, stop_server
 from flows.settings import meter_path, n_workers, serving_settings
-from schemas.errors import InputError, NotThereYetError, RecipeError, RefusedError
+from schemas.errors import InputError, LockHeldError, NotThereYetError, RecipeError, RefusedError, UserError
 from schemas.recipe import Recipe, parse_recipe
 from schemas.tables import VERSION_TAGS
 from warehouse.inbox import has_waiting
@@ -124,8 +125,21 @@ def run(
     with only_runner(store, parsed.dataset):
         for _ in range(rounds):
             turn = open_round(store, engines, parsed, thread_fan_out(n_workers()), say)
-            with closing(turn.engines):
+            with closing(turn.engines), _published(store):
                 run_turn(turn, is_direct=is_direct, say=say)
+
+
+@contextmanager
+def _published(store: Store) -> Iterator[None]:
+    """Whoever looks after a stage was stopped sees what it recorded: answers, their cost, examinations."""
+    try:
+        yield
+    except LockHeldError:
+        raise
+    except UserError:
+        with store.write("publish") as writer:
+            writer.publish()
+        raise
 
 
 def abandon(root: Path, recipe: Path | None) -> Facts:
@@ -163,7 +177,7 @@ def run_stage(root: Path, recipe: Path | None, stage: str, *, say: Say) -> None:
     with only_runner(store, parsed.dataset):
         engines = engines_of(parsed, meter_path(), serving_settings(store.workspace))
         turn = open_round(store, engines, parsed, thread_fan_out(n_workers()), say)
-        with closing(turn.engines):
+        with closing(turn.engines), _published(store):
             _run_next(turn, stage, say)
 
 

@@ -34,9 +34,12 @@ def context_of(turn: Turn, pairs: pl.DataFrame, instrument: Instrument) -> pl.Da
         )
     about = ["pair_id", "prompt_id", "group_id", "prompt", *(c for c in ("system",) if c in pairs.columns)]
     distinct = pairs.select(about).unique("pair_id").sort("pair_id")
-    if not wanted or distinct.height == 0:
+    is_tagged = turn.recipe.synthesis.has_attributes and "attributes" in instrument.slots
+    if not (wanted or is_tagged) or distinct.height == 0:
         return None
     shown = distinct.select("pair_id", "prompt_id")
+    if is_tagged:
+        shown = shown.join(_attributes(turn, distinct), on="pair_id", how="left")
     if judging.n_shots:
         shown = shown.join(_examples(turn, distinct), on="pair_id", how="left")
     if judging.aid != "none":
@@ -47,4 +50,13 @@ def context_of(turn: Turn, pairs: pl.DataFrame, instrument: Instrument) -> pl.Da
 def _examples(turn: Turn, pairs: pl.DataFrame) -> pl.DataFrame:
     with turn.store.write("judge") as writer:
         gold = writer.query("calibrate_gold", criterion=turn.recipe.criterion, sources=turn.sources)
+    if turn.recipe.synthesis.has_attributes:
+        pairs, gold = (rows.join(_attributes(turn, rows), on="pair_id", how="left") for rows in (pairs, gold))
     return examples_of(choose_shots(pairs, gold, turn.recipe.judging.n_shots), gold)
+
+
+def _attributes(turn: Turn, pairs: pl.DataFrame) -> pl.DataFrame:
+    """(pair_id, attributes) as the recipe's writer tagged them (Skywork-Reward-V2); untagged pairs have no row."""
+    tagger = turn.engines.identity(turn.recipe.synthesis.writer)
+    with turn.store.write("judge") as writer:
+        return writer.query("attributes_of_pairs", {"wanted": pairs.select("pair_id")}, tagger=tagger)

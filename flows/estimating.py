@@ -70,12 +70,18 @@ def _placeholder(turn: Turn, todo: pl.DataFrame) -> pl.DataFrame | None:
 def _row(name: str, requests: Sequence[CallRequest], missing: set[str], engines: Engines) -> Row:
     new = [r for r in requests if r.call_key in missing]
     prompt_tokens = sum(len(r.messages or r.prompt + r.first + r.second) // CHARACTERS_PER_TOKEN for r in new)
-    output_tokens = sum(int(r.parameters.get("max_tokens", 1)) for r in new)
+    output_tokens = sum(_most_tokens(r) for r in new)
     return {
         "asked": name, "calls": len(requests), "known": len(requests) - len(new), "to make": len(new),
         "prompt tokens": prompt_tokens, "output tokens at most": output_tokens,
         "usd": round(_price(engines, name, len(new), prompt_tokens, output_tokens), 4),
     }
+
+
+def _most_tokens(request: CallRequest) -> int:
+    """Tokens that an answer can have: a choice is at most one token a byte, and its end."""
+    longest = max((len(choice.encode()) for choice in request.choices), default=0)
+    return longest + 1 if longest else int(request.parameters.get("max_tokens", 1))
 
 
 def _price(engines: Engines, name: str, n_calls: int, prompt_tokens: int, output_tokens: int) -> float:

@@ -43,8 +43,8 @@ PADDING = (
     "I hope that this is of help to you, and I am happy to say more about any of it.",
 )
 PROBE_COLUMNS = (
-    "pair_id", "prompt_id", "group_id", "prompt_text_id", "text_id_a", "text_id_b", "prompt", "text_a", "text_b",
-    "probe", "probe_side",
+    "pair_id", "prompt_id", "group_id", "prompt_text_id", "text_id_a", "text_id_b", "system", "prompt", "text_a",
+    "text_b", "probe", "probe_side",
 )
 NEEDED = ("pair_id", "prompt_id", "group_id", "prompt_text_id", "prompt", "text_a", "text_b", "p_a", "p_tie")
 
@@ -52,7 +52,7 @@ NEEDED = ("pair_id", "prompt_id", "group_id", "prompt_text_id", "prompt", "text_
 def probe_pairs(gold: pl.DataFrame, seed: int, n_per_kind: int = 20) -> pl.DataFrame:
     """Probe pairs (columns PROBE_COLUMNS), sorted by pair_id: `n_per_kind` of each of KINDS, fewer where gold is short.
 
-    `gold` has columns NEEDED; the likelier side's response is the good one, and gold without a side makes no probe.
+    `gold` has columns NEEDED and perhaps `system`, the prompt's system prompt; the likelier side's response is the good one, and gold without a side makes no probe.
     Which prompts are taken, which wording they get and which letter the probe has is fixed by (seed, pair); every
     prompt is used once per kind, so wordings take turns. `probe_side` is the letter of the probe, of the copy for
     `position`. Raises InputError for a missing column.
@@ -75,9 +75,10 @@ def _good(gold: pl.DataFrame) -> pl.DataFrame:
     """One good response per prompt: that of the first pair, by id, whose truth has a side."""
     lean = (pl.col("p_a") - (1 - pl.col("p_a") - pl.col("p_tie"))).round(9)
     good = pl.when(lean > 0).then("text_a").otherwise("text_b").alias("good")
-    sided = gold.filter(lean != 0).sort("pair_id").with_columns(good).filter(pl.col("good").str.strip_chars() != "")
+    told = gold if "system" in gold.columns else gold.with_columns(pl.lit(None, pl.String).alias("system"))
+    sided = told.filter(lean != 0).sort("pair_id").with_columns(good).filter(pl.col("good").str.strip_chars() != "")
     return sided.unique("prompt_id", keep="first", maintain_order=True).select(
-        "prompt_id", "group_id", "prompt_text_id", "prompt", "good"
+        "prompt_id", "group_id", "prompt_text_id", "system", "prompt", "good"
     )
 
 
@@ -115,4 +116,6 @@ def _ids() -> list[pl.Expr]:
 
 
 def _pair_id() -> pl.Expr:
-    return content_id_expr([pl.lit("probe"), "probe", "prompt_text_id", "text_id_a", "text_id_b"]).alias("pair_id")
+    return content_id_expr(
+        [pl.lit("probe"), "probe", "prompt_text_id", "system", "text_id_a", "text_id_b"]
+    ).alias("pair_id")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from curate.adapters.vllm import bodies, replies
 from curate.adapters.vllm.bodies import Estimate
@@ -104,7 +106,7 @@ class Caller:
             await self._be_introduced(server)
             began, mark, said = clock(), server.machine.begin(clock()), Said("")
             try:
-                said = await _heard(server, talk)
+                said = await talk(server)
             finally:
                 ended = clock()
                 shared = server.machine.end(mark, ended)
@@ -131,8 +133,31 @@ class Caller:
             server.checking = None
 
 
+def _trivial(request: CallRequest) -> CallRequest:
+    """The same question about next to nothing: who refuses this refuses the manner of asking, not the text."""
+    turns = [{"role": turn["role"], "content": "Hello."} for turn in json.loads(request.messages or "[]")]
+    return replace(request, messages=json.dumps(turns) if turns else "", prompt="Hello." if request.prompt else "")
+
+
+async def _refused(server: Server, error: RejectedError, kind: Kind, request: CallRequest) -> Said:
+    """A refusal of this very text, which is recorded. Raises AttemptFailedError when it is one of any text.
+
+    A server without a chat template refuses everything; recorded, that would stand after the server is mended.
+    """
+    try:
+        await _heard(server, _ways(_trivial(request))[kind])
+    except RejectedError:
+        raise AttemptFailedError(
+            f"refuses even a trivial request: {error.seen}"[:300], "refused", next="mend what the server says"
+        ) from None
+    return replies.rejected(error)
+
+
 async def _heard(server: Server, talk: Talk) -> Said:
-    """What is said, asked again without an optional parameter that a server other than vLLM does not take."""
+    """What is said, asked again without an optional parameter that a server other than vLLM does not take.
+
+    Raises RejectedError when the request itself is refused.
+    """
     while True:
         lacks = frozenset(server.lacks)
         try:
@@ -140,12 +165,25 @@ async def _heard(server: Server, talk: Talk) -> Said:
         except RejectedError as error:
             name = None if server.is_vllm else bodies.refused_parameter(error.seen, lacks)
             if name is None:
-                return replies.rejected(error)
+                raise
             server.lacks.add(name)
 
 
 def _talk(kind: Kind, request: CallRequest) -> Talk:
-    """How one kind of call is put to an endpoint."""
+    """How one kind of call is put to an endpoint, and what a refusal of it means."""
+    ask = _ways(request)[kind]
+
+    async def talk(server: Server) -> Said:
+        try:
+            return await _heard(server, ask)
+        except RejectedError as error:
+            return await _refused(server, error, kind, request)
+
+    return talk
+
+
+def _ways(request: CallRequest) -> dict[Kind, Talk]:
+    """How each kind of call is put to an endpoint."""
 
     async def chat(server: Server) -> Said:
         served = server.endpoint.model
@@ -171,7 +209,4 @@ def _talk(kind: Kind, request: CallRequest) -> Talk:
         answer = await server.wire.post("/chat/completions", bodies.likelihood_body(request, served))
         return parsed(replies.likelihood_said(replies.token_ids(prefix)), answer, served)
 
-    talks: dict[Kind, Talk] = {
-        "generate": chat, "judge": chat, "score": score, "embed": embed, "likelihood": likelihood,
-    }
-    return talks[kind]
+    return {"generate": chat, "judge": chat, "score": score, "embed": embed, "likelihood": likelihood}

@@ -209,6 +209,14 @@ def test_a_question_that_the_server_calls_wrong_is_answered_so_and_asked_once(
     assert outcomes(server)[f"status {status}"] == 1
 
 
+def test_a_server_that_calls_everything_wrong_is_to_be_mended_and_nothing_is_recorded(server: ScriptedServer) -> None:
+    befalls(server, "status", status=400, content="no chat template")
+    replies, error = once(settings_of(server), questions(3))
+    assert replies == {}
+    assert "refuses even a trivial request" in str(error)
+    assert "no chat template" in str(error)
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_key_that_is_refused_is_named_and_nothing_is_asked_again(server: ScriptedServer, status: int) -> None:
     befalls(server, "status", status=status)

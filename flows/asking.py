@@ -6,7 +6,7 @@ import polars as pl
 
 from curate.engines import Kind
 from curate.questions import requests_of
-from flows.calling import make_calls, recorded_calls, unknown_calls
+from flows.calling import make_unknown_calls, recorded_calls, unknown_calls
 from flows.drift import refuse_drifted
 from flows.rounds import Turn
 
@@ -17,12 +17,13 @@ def ask(turn: Turn, kind: Kind, plan: pl.DataFrame) -> pl.DataFrame:
     Questions with a recorded answer are not asked. Raises RefusedError for a model that is no longer what its
     identity says, CallFailedError or SpendLimitError after recording whatever was answered.
     """
-    new = unknown_calls(turn.store, requests_of(plan))
+    requests = requests_of(plan)
+    new = unknown_calls(turn.store, requests)
     for name in sorted({request.voter for request in new}):
         refuse_drifted(turn, name)
-    make_calls(
+    make_unknown_calls(
         turn.store, turn.engines.asker(kind), new, kind=kind, round_id=turn.round_id,
-        fan_out=turn.fan_out, say=turn.say, progress=turn.progress,
+        fan_out=turn.fan_out, say=turn.say, progress=turn.progress, n_asked=len(requests),
     )
     calls = recorded_calls(turn.store, plan, kind)
     _say_failures(turn, kind, calls.filter(pl.col("call_key").is_in([request.call_key for request in new])))

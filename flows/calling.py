@@ -57,10 +57,21 @@ def make_calls(
     Raises CallFailedError when some were not answered, SpendLimitError when the money is spent; whatever was
     answered is recorded.
     """
-    misses = unknown_calls(store, requests)
+    return make_unknown_calls(
+        store, ask, unknown_calls(store, requests), kind=kind, round_id=round_id, fan_out=fan_out, say=say,
+        progress=progress, n_asked=len(requests),
+    )
+
+
+def make_unknown_calls(
+    store: Store, ask: Ask, misses: Sequence[CallRequest], *, kind: str, round_id: str | None, fan_out: FanOut,
+    say: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str, int, int], None] = lambda kind, done, total: None, n_asked: int = 0,
+) -> int:
+    """`make_calls` of requests that were looked up already, out of `n_asked`: opening the database costs 35 ms."""
     batches = [misses[at : at + BATCH] for at in range(0, len(misses), BATCH)]
     if misses:
-        say(f"{kind}: {len(misses):,} calls to make, {len(requests) - len(misses):,} known already")
+        say(f"{kind}: {len(misses):,} calls to make, {n_asked - len(misses):,} known already")
     state = _Progress(kind, len(misses), say, progress)
     try:
         made = fan_out(lambda batch: _work(store, ask, batch, kind, round_id, state), batches)
@@ -103,8 +114,9 @@ def unknown_calls(store: Store, requests: Sequence[CallRequest]) -> list[CallReq
     if not requests:
         return []
     keys = pl.DataFrame({"call_key": [r.call_key for r in requests]}, schema={"call_key": pl.String})
-    known = set(recorded_calls(store, keys, "look-up")["call_key"].to_list())
-    return [r for r in requests if r.call_key not in known]
+    with store.write("look-up") as writer:
+        unknown = set(writer.query("unknown_calls", {"keys": keys})["call_key"].to_list())
+    return [r for r in requests if r.call_key in unknown]
 
 
 def _work(store: Store, ask: Ask, batch: Batch, kind: str, round_id: str | None, progress: _Progress) -> int:

@@ -9,6 +9,7 @@ from curate.consensus.one_coin import one_coin
 from curate.consensus.opinions import Consensus
 from curate.judging.calibration import apply_calibration, fit_calibration, votes_on_gold
 from curate.judging.verdicts import tie_long_slight_wins
+from flows.rating import INSTRUMENT as RATING
 from schemas.sections import Judging
 
 
@@ -22,8 +23,9 @@ def read_as_told(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(votes as a settling reads them, calibration fits): the same rows, only p changes, and only of judges.
 
-    `gold` are calibrate-gold pairs (pair_id, group_id, p_a, p_tie), `texts` has pair_id, text_a, text_b. Without
-    calibration and `longer_tie_chars` the votes are as they were said.
+    A judge's verdicts on pairs and the votes that its ratings make are calibrated apart. `gold` are calibrate-gold
+    pairs (pair_id, group_id, p_a, p_tie), `texts` has pair_id, text_a, text_b. Without calibration and
+    `longer_tie_chars` the votes are as they were said.
     """
     fits = fit_calibration(votes_on_gold(votes, voters, gold), judging.calibration)
     calibrated = apply_calibration(votes, fits) if judging.calibration != "none" else votes
@@ -39,6 +41,12 @@ def read_as_told(
 
 
 def with_calibration(voter_fits: pl.DataFrame, fits: pl.DataFrame) -> pl.DataFrame:
-    """Frame `voter_fits` with `calibration`: each judge's temperature, null where none was fitted."""
-    known = fits.select("voter", calibration="temperature")
+    """Frame `voter_fits` with `calibration`: each judge's temperature, null where none was fitted.
+
+    A voter has one: that of the pairs it was asked about, not of its ratings; of several such questions (imported
+    judges) that with the most gold.
+    """
+    is_rating = pl.col("instrument").fill_null("").str.starts_with(f"{RATING}/")
+    asked = fits.filter(~is_rating).sort("voter", -pl.col("n_pairs"), "instrument")
+    known = asked.unique("voter", keep="first").select("voter", calibration="temperature")
     return voter_fits.drop("calibration", strict=False).join(known, on="voter", how="left", maintain_order="left")

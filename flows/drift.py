@@ -12,7 +12,7 @@ import os
 
 import polars as pl
 
-from curate.judging.qualification import drift
+from curate.judging.drift import drift
 from flows.calling import recorded_calls
 from flows.rounds import Turn, now
 from schemas.errors import RefusedError

@@ -99,8 +99,9 @@ def _pool(turn: Turn, candidates: pl.DataFrame, scores: pl.DataFrame | None) -> 
 
 
 def _as_asked(pairs: pl.DataFrame, candidates: pl.DataFrame, judge: Member) -> pl.DataFrame:
-    """Pairs with their texts and whom to ask, as the judge stage gives them."""
-    texts = with_texts(pairs, candidates)
+    """Pairs with their texts, system prompt and whom to ask, as the judge stage gives them."""
+    told = candidates.select("prompt_id", "system").unique("prompt_id")
+    texts = with_texts(pairs, candidates).join(told, on="prompt_id", maintain_order="left")
     return texts.with_columns(content_id_expr(["prompt"]).alias("prompt_text_id"), judge=pl.lit(judge.voter))
 
 

@@ -7,7 +7,6 @@ count for the recipes whose question they answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,20 +46,16 @@ def judges_of(turn: Turn) -> list[Member]:
 def panel_of(turn: Turn, writer: Writer) -> pl.DataFrame:
     """Frame (voter, instrument) of everyone whose votes this recipe asks for and counts.
 
-    A judge that failed its newest examination under its question is not in it.
+    A judge that failed the recipe's examination in this round is not in it, nor are its ratings.
     """
+    from flows.examining import failed
+
     judges = judges_of(turn)
-    refused = _refused(judges, writer) if turn.recipe.judging.qualification else set()
+    refused = failed(turn, judges, writer)
     members = [m for m in (*judges, *beside(turn)) if m.voter not in refused]
     return pl.DataFrame(
         [(m.voter, m.instrument) for m in members], schema={"voter": pl.String, "instrument": pl.String}, orient="row"
     ).unique(maintain_order=True)
-
-
-def _refused(judges: Sequence[Member], writer: Writer) -> set[str]:
-    """Judges that failed their newest examination under this question: their ratings do not count either."""
-    failed = set(writer.query("refused_voters").iter_rows())
-    return {m.voter for m in judges if (m.voter, m.instrument) in failed}
 
 
 def beside(turn: Turn) -> list[Member]:

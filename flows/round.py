@@ -40,11 +40,7 @@ def run_in_prefect(turn: Turn, say: Say) -> str:
     def round_flow(workspace: str, round_id: str, stages: list[str]) -> list[int]:
         return [_run_stage(turn, stage, say) for stage in stages]
 
-    try:
-        round_flow(str(turn.store.workspace.root), turn.round_id, todo)
-    except UserError as error:
-        # Its frames hold the writer's connection, and Prefect holds the error until the process ends.
-        raise error.with_traceback(None) from None
+    round_flow(str(turn.store.workspace.root), turn.round_id, todo)
     return _without_user(url)
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from flows.calling import thread_fan_out
 from flows.engines import engines_of
+from flows.examining import as_of
 from flows.release import calibrate_gold, settled
 from flows.rounds import Turn
 from schemas.errors import RefusedError
@@ -35,7 +36,10 @@ def verify_version(root: Path, dataset: str, n: int, *, is_recomputed: bool) -> 
 
 
 def _recomputed(store: Store, row: dict[str, object]) -> dict[str, object]:
-    """How many labels differ, and by how much at most, when the recipe settles the same votes again."""
+    """How many labels differ, and by how much at most, when the recipe settles the same votes again.
+
+    As of the version: gold and examinations that came later are not read.
+    """
     recipe = parse_recipe(str(row["recipe"]))
     dataset, n = str(row["dataset"]), int(str(row["n"]))
     engines = engines_of(recipe).for_round(0.0)
@@ -44,9 +48,10 @@ def _recomputed(store: Store, row: dict[str, object]) -> dict[str, object]:
         votes = turn.current_votes(writer, int(str(row["as_of"])))
         voters = writer.query("all_voters")
         members = writer.query("version_members", dataset=dataset, n=n)
-        scope = writer.query("scope_pairs", sources=list(recipe.sources))
+        scope = writer.query("scope_pairs", sources=turn.sources)
         texts = writer.query("pair_texts", {"wanted": scope})
-        gold = calibrate_gold(turn, writer)
+        settled_at = writer.query("settled_at", label_set=row["label_set"]).item()
+        gold = as_of(calibrate_gold(turn, writer), "added_at", settled_at)
     # Pairs that joined the scope since are no part of the version.
     known = scope.join(members, on="pair_id", how="semi")
     _, labels = settled(turn, votes, voters, gold, known, texts.join(known, on="pair_id", how="semi"))

@@ -1,7 +1,9 @@
 """Calibration of judges: what a judge's probability is worth, learned on gold, applied at settling; votes stay raw.
 
 A fit is made for the mean over a pair's answers, because that is what a settling reads: both orders agreeing say
-more than one of them, and an order-symmetric rule leaves answers that contradict each other at one half.
+more than one of them, and an order-symmetric rule leaves answers that contradict each other at one half. Each question
+(`votes.instrument`) of a voter has a fit of its own: a verdict on a pair and a comparison of two ratings are worth
+different things from the same judge.
 
 temperature   p of a, tie and b ∝ p^(1/T), p_tie times exp(tie bias) on top (Guo et al. 2017, temperature scaling; the
               bias is vector scaling that treats a and b alike). Where gold holds no ties nothing is known about
@@ -33,11 +35,12 @@ METHODS = ("none", "temperature", "isotonic")
 MIN_PAIRS = 30
 """fewer decided gold pairs fit nothing: the voter keeps its own probabilities"""
 FITS = {
-    "voter": pl.String(), "method": pl.String(), "n_pairs": pl.Int64(), "temperature": pl.Float64(),
-    "tie_bias": pl.Float64(), "distance": pl.List(pl.Float64()), "calibrated": pl.List(pl.Float64()),
-    "reason": pl.String(),
+    "voter": pl.String(), "instrument": pl.String(), "method": pl.String(), "n_pairs": pl.Int64(),
+    "temperature": pl.Float64(), "tie_bias": pl.Float64(), "distance": pl.List(pl.Float64()),
+    "calibrated": pl.List(pl.Float64()), "reason": pl.String(),
 }
 
+_QUESTION = ("voter", "instrument")
 _EPSILON = 0.5 / STEPS
 _MAX_SHARPNESS, _MAX_TIE_BIAS = 20.0, 6.0
 _MIN_SHARPNESS = 1e-3  # T = 1000: no opinion left
@@ -47,7 +50,7 @@ _EDGE = 1e-6  # log odds of hard probabilities must be finite to be measured
 
 
 def votes_on_gold(votes: pl.DataFrame, voters: pl.DataFrame, gold: pl.DataFrame) -> pl.DataFrame:
-    """Judges' opinions beside the truth: voter, pair_id, group_id, p_a, p_tie, true_a, true_tie, sorted.
+    """Judges' opinions beside the truth: voter, instrument, pair_id, group_id, p_a, p_tie, true_a, true_tie, sorted.
 
     `votes` keeps VOTES (abstentions and whatever is not `cast` are left out), `voters` keeps VOTERS: only judges are
     calibrated, people never. `gold` has pair_id, group_id, p_a, p_tie.
@@ -55,12 +58,12 @@ def votes_on_gold(votes: pl.DataFrame, voters: pl.DataFrame, gold: pl.DataFrame)
     judges = voters.filter(pl.col("kind") == "judge")
     said = votes.filter(pl.col("status") == "cast", ~pl.col("is_abstention")).join(judges, on="voter", how="semi")
     truth = gold.select("pair_id", "group_id", pl.col("p_a").alias("true_a"), pl.col("p_tie").alias("true_tie"))
-    beside = said.select("voter", "pair_id", "p_a", "p_tie").join(truth, on="pair_id")
-    return beside.select("voter", "pair_id", "group_id", "p_a", "p_tie", "true_a", "true_tie").sort(pl.all())
+    beside = said.select(*_QUESTION, "pair_id", "p_a", "p_tie").join(truth, on="pair_id")
+    return beside.select(*_QUESTION, "pair_id", "group_id", "p_a", "p_tie", "true_a", "true_tie").sort(pl.all())
 
 
 def fit_calibration(votes_on_gold: pl.DataFrame, method: str) -> pl.DataFrame:
-    """One row per voter (columns FITS), sorted: how its probabilities become calibrated ones.
+    """One row per voter and instrument (columns FITS), sorted: how its probabilities become calibrated ones.
 
     `votes_on_gold` has the columns of the function of that name; `method` is one of METHODS. `temperature` is T and
     `tie_bias` its bias, null where ties stay as said. `distance` and `calibrated` are the knots of g: expected win
@@ -69,22 +72,23 @@ def fit_calibration(votes_on_gold: pl.DataFrame, method: str) -> pl.DataFrame:
     """
     if method not in METHODS:
         raise InputError(f"calibration {method!r}", expected=f"one of {METHODS}", next="mend judging.calibration")
-    each = votes_on_gold.sort(pl.all()).partition_by("voter", maintain_order=True)
-    rows = [{"voter": mine["voter"][0], **_fit(_by_pair(mine), mine, method)} for mine in each]
-    return pl.DataFrame(rows, schema=FITS).sort("voter")
+    each = votes_on_gold.sort(pl.all()).partition_by(_QUESTION, maintain_order=True)
+    rows = [{**mine.select(_QUESTION).row(0, named=True), **_fit(_by_pair(mine), mine, method)} for mine in each]
+    return pl.DataFrame(rows, schema=FITS).sort(_QUESTION)
 
 
 def apply_calibration(votes: pl.DataFrame, fits: pl.DataFrame) -> pl.DataFrame:
     """`votes` with calibrated p_a and p_tie: same rows, same order, everything else as it was.
 
-    Abstentions and voters without a fit (people among them) are untouched. p in steps of 1/200, so the rule is the
-    same for a pair and its mirror image to the last bit, and never turns a verdict for a into one for b.
+    Abstentions, and voters without a fit for the question asked (people among them), are untouched. p in steps of
+    1/200, so the rule is the same for a pair and its mirror image to the last bit, and never turns a verdict for a into
+    one for b.
     """
-    rules = {row["voter"]: row for row in fits.iter_rows(named=True) if not row["reason"]}
+    rules = {(row["voter"], row["instrument"]): row for row in fits.iter_rows(named=True) if not row["reason"]}
     rows = votes.with_row_index("_at")
     parts = [
-        _calibrated(mine, rules[str(voter)]) if voter in rules else mine
-        for (voter,), mine in rows.group_by("voter", maintain_order=True)
+        _calibrated(mine, rules[question]) if question in rules else mine
+        for question, mine in rows.group_by(_QUESTION, maintain_order=True)
     ]
     return pl.concat(parts).sort("_at").drop("_at") if parts else votes
 

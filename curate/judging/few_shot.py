@@ -56,8 +56,9 @@ def choose_shots(pairs: pl.DataFrame, gold: pl.DataFrame, n: int) -> pl.DataFram
 def examples_of(shots: pl.DataFrame, gold: pl.DataFrame) -> pl.DataFrame:
     """(pair_id, examples): context for `verdicts.plan_served`, one row per pair that has shots, sorted by id.
 
-    `shots` come from `choose_shots`, `gold` has pair_id, prompt, text_a, text_b, p_a, p_tie. An example shows its
-    conversation and Candidate 1 and 2, in an order fixed by a hash of their texts, and ends with the known verdict.
+    `shots` come from `choose_shots`, `gold` has pair_id, prompt, text_a, text_b, p_a, p_tie and perhaps system. An
+    example shows its conversation and Candidate 1 and 2, in an order fixed by a hash of their texts, and ends with the
+    known verdict.
     """
     rows = gold.join(shots.select(pair_id="gold_pair_id").unique(), on="pair_id", how="semi").sort("pair_id")
     shown = pl.DataFrame({"gold_pair_id": rows["pair_id"], "parts": pl.Series(_parts(rows), dtype=pl.List(pl.String))})
@@ -137,6 +138,7 @@ def _parts(gold: pl.DataFrame) -> list[list[str]]:
     """What is shown of each gold pair; its letters decide nothing."""
     first = pl.when(_mark("text_a") <= _mark("text_b")).then(pl.lit("a")).otherwise(pl.lit("b"))
     told = gold.select(
+        pl.col("system") if "system" in gold.columns else pl.lit(None, pl.String).alias("system"),
         "prompt", pl.when(first == "a").then("text_a").otherwise("text_b").alias("first"),
         pl.when(first == "a").then("text_b").otherwise("text_a").alias("second"),
         pl.when(_truth() == "tie").then(pl.lit("both are equally good"))
@@ -144,9 +146,9 @@ def _parts(gold: pl.DataFrame) -> list[list[str]]:
         .alias("verdict"),
     )
     return [
-        [*parts_of("Judged example", prompt), f"Judged example, Candidate 1 ===\n{one}",
+        [*parts_of("Judged example", prompt, system), f"Judged example, Candidate 1 ===\n{one}",
          f"Judged example, Candidate 2 ===\n{two}", f"Judged example, known verdict: {said} ==="]
-        for prompt, one, two, said in told.iter_rows()
+        for system, prompt, one, two, said in told.iter_rows()
     ]
 
 

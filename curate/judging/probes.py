@@ -52,10 +52,10 @@ NEEDED = ("pair_id", "prompt_id", "group_id", "prompt_text_id", "prompt", "text_
 def probe_pairs(gold: pl.DataFrame, seed: int, n_per_kind: int = 20) -> pl.DataFrame:
     """Probe pairs (columns PROBE_COLUMNS), sorted by pair_id: `n_per_kind` of each of KINDS, fewer where gold is short.
 
-    `gold` has columns NEEDED and perhaps `system`, the prompt's system prompt; the likelier side's response is the good one, and gold without a side makes no probe.
-    Which prompts are taken, which wording they get and which letter the probe has is fixed by (seed, pair); every
-    prompt is used once per kind, so wordings take turns. `probe_side` is the letter of the probe, of the copy for
-    `position`. Raises InputError for a missing column.
+    `gold` has columns NEEDED and perhaps `system`, the prompt's system prompt; the likelier side's response is the
+    good one, and gold without a side makes no probe. Which prompts are taken, which wording they get and which letter
+    the probe has is fixed by (seed, pair); every prompt is used once per kind, so wordings take turns. `probe_side`
+    is the letter of the probe, of the copy for `position`. Raises InputError for a missing column.
     """
     missing = [c for c in NEEDED if c not in gold.columns]
     if missing:

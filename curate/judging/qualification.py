@@ -12,7 +12,7 @@ another examination, and an old pass does not count for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import polars as pl
 
@@ -28,7 +28,7 @@ ALL = "all"
 QUESTIONS = {
     "pair_id": pl.String(), "group_id": pl.String(), "domain": pl.String(), "is_probe": pl.Boolean(),
     "probe_side": pl.String(), "p_a": pl.Float64(), "p_tie": pl.Float64(), "prompt_text_id": pl.String(),
-    "text_id_a": pl.String(), "text_id_b": pl.String(),
+    "text_id_a": pl.String(), "text_id_b": pl.String(), "system": pl.String(),
 }
 RESULTS = {
     "voter": pl.String(), "domain": pl.String(), "metric": pl.String(), "value": pl.Float64(), "low": pl.Float64(),
@@ -37,25 +37,26 @@ RESULTS = {
 }
 _RESERVED = (ALL, *KINDS)
 _TOLERANCE = 1e-9
-_DRIFT_NATS = 0.05  # the same weights on another batch or kernel differ by about 0.01 nats per token in bfloat16
 
 
 def exam_questions(gold: pl.DataFrame, probes: pl.DataFrame) -> pl.DataFrame:
     """The examination's pairs (columns QUESTIONS), sorted by pair_id.
 
-    `gold` has pair_id, group_id, category (or null), p_a, p_tie and text ids; pairs without a decided truth are left
-    out. `probes` are of `probe_pairs`. A category that is called like a probe, or "all", gets "category " before it.
+    `gold` has pair_id, group_id, category (or null), p_a, p_tie, text ids and perhaps `system`; pairs without a
+    decided truth are left out. `probes` are of `probe_pairs`. A category that is called like a probe, or "all", gets
+    "category " before it.
     """
     category = pl.col("category").fill_null(ALL)
     domain = pl.when(pl.col("category").is_in(_RESERVED)).then(pl.format("category {}", category)).otherwise(category)
     asked = gold.filter(true_side(pl.col("p_a"), pl.col("p_tie")).is_not_null()).select(
         "pair_id", "group_id", domain.alias("domain"), pl.lit(False).alias("is_probe"),
         pl.lit(None, pl.String).alias("probe_side"), "p_a", "p_tie", "prompt_text_id", "text_id_a", "text_id_b",
+        _system(gold),
     )
     tried = probes.select(
         "pair_id", "group_id", pl.col("probe").alias("domain"), pl.lit(True).alias("is_probe"), "probe_side",
         pl.lit(None, pl.Float64).alias("p_a"), pl.lit(None, pl.Float64).alias("p_tie"),
-        "prompt_text_id", "text_id_a", "text_id_b",
+        "prompt_text_id", "text_id_a", "text_id_b", _system(probes),
     )
     return pl.concat([asked, tried]).select(*QUESTIONS).sort("pair_id")
 
@@ -68,8 +69,8 @@ def exam_id(questions: pl.DataFrame, rule: Qualification, identity: str, instrum
     """
     steps = [(pl.col(c) * STEPS).round().cast(pl.Int64).cast(pl.String).fill_null("-") for c in ("p_a", "p_tie")]
     asked = questions.sort("pair_id").select(pl.concat_str(
-        "domain", pl.col("probe_side").fill_null("-"), *steps, "prompt_text_id", "text_id_a", "text_id_b",
-        separator="|",
+        "domain", pl.col("probe_side").fill_null("-"), *steps, "prompt_text_id", "text_id_a", "text_id_b", "system",
+        separator="|", ignore_nulls=True,
     ).sort()).to_series()
     return content_id(*asked.to_list(), rule.model_dump_json(), identity, instrument)
 
@@ -123,21 +124,8 @@ def pairs_needed(threshold: float) -> int:
     return math.ceil(threshold * Z * Z / (1 - threshold) - _TOLERANCE) if threshold < 1 else 0
 
 
-def drift(before: Sequence[float] | None, now: Sequence[float] | None, tolerance: float = _DRIFT_NATS) -> str:
-    """What changed between two fingerprints of a served model (`Serve.fingerprint`), in words; empty for nothing.
-
-    A fingerprint is the log-likelihood in nats of each token of a fixed text: other weights give others. Where one
-    of the two is missing nothing can be said, and nothing is.
-    """
-    if before is None or now is None:
-        return ""
-    if len(before) != len(now):
-        return f"the fixed text has {len(now)} tokens, it had {len(before)}: another tokenizer"
-    moved = [abs(a - b) for a, b in zip(before, now, strict=True)]
-    widest = max(moved, key=lambda step: math.inf if math.isnan(step) else step, default=0.0)
-    if widest <= tolerance:
-        return ""
-    return f"other weights: log-likelihoods of a fixed text moved by {widest:.3f} nats, {tolerance:g} is allowed"
+def _system(pairs: pl.DataFrame) -> pl.Expr:
+    return (pl.col("system") if "system" in pairs.columns else pl.lit(None, pl.String)).alias("system")
 
 
 def _fooled(votes: pl.DataFrame, questions: pl.DataFrame) -> pl.DataFrame:

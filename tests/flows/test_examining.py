@@ -13,7 +13,7 @@ from small_rows import NOW, votes, world
 from curate.engines import CallReply, CallRequest
 from flows.examining import AskPairs, qualified
 from flows.gold import mark_gold
-from flows.panel import Member
+from flows.panel import Member, panel_of
 from flows.rounds import Turn
 from schemas.errors import RefusedError
 from schemas.tables import GOLD, VOTERS
@@ -130,7 +130,8 @@ def test_a_judge_that_passes_votes_and_its_examination_is_recorded(store: Store)
 
 def test_a_judge_that_fails_gives_no_vote_and_its_numbers_are_said(store: Store) -> None:
     said: list[str] = []
-    run_only(turn_of(store, Bench({"j": knows, "k": first_always}), said), "judge")
+    turn = turn_of(store, Bench({"j": knows, "k": first_always}), said)
+    run_only(turn, "judge")
     told = [line for line in said if "may not vote" in line]
     assert len(told) == 1
     assert told[0].startswith(f"judge k (stubborn/k@1) may not vote: 50.0% right on {N} gold pairs")
@@ -140,7 +141,7 @@ def test_a_judge_that_fails_gives_no_vote_and_its_numbers_are_said(store: Store)
     assert refused["worst_probe"] == "position"
     assert f"right on 50.0 % of {N}" in str(refused["refused_for"])
     with store.write("test") as writer:
-        assert writer.query("refused_voters").rows() == [("stubborn/k@1", "pairwise@1")]
+        assert panel_of(turn, writer).rows() == [("stubborn/j@1", "pairwise@1")]
 
 
 @unpublished

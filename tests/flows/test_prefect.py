@@ -222,6 +222,22 @@ def test_a_round_whose_endpoint_dies_half_way_finishes_on_the_other(rounds: Roun
         "COMPLETED"]
 
 
+def test_a_round_that_fails_under_prefect_says_so_in_one_line(rounds: Rounds, tmp_path: Path) -> None:
+    store = new_store(tmp_path / "ws")
+    with store.write("test") as writer:
+        writer.append(world(2))
+    models = {"models": [{"name": "j", "model": "m"}], "judging": {"judges": ["j"]}}
+    store.workspace.recipe.write_text(json.dumps({"dataset": "down", **models}))
+    store.workspace.settings.write_text('[[endpoints]]\nmodel = "m"\nurl = "http://127.0.0.1:9/v1"\n')
+    command = [sys.executable, "-m", "flows.cli", "--workspace", str(store.workspace.root), "run"]
+    done = subprocess.run(command, env=environment(PREFECT_API_URL=api(rounds)), capture_output=True, text=True,
+                          timeout=300, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("tiebreak: ")
+    assert "127.0.0.1:9: no connection" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_two_callers_at_once_start_one_server(tmp_path: Path) -> None:
     new_store(tmp_path / "ws")
     command = [sys.executable, "-m", "flows.cli", "--workspace", str(tmp_path / "ws"), "serve"]

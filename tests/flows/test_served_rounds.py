@@ -9,14 +9,19 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from small_rounds import fingerprints, new_store
+from served_models import ServedModels, served_turn
+from small_rounds import fingerprints, new_store, run_only
 from small_rows import votes, world
+from test_prompt_sources import put_prompts
 
 from curate.adapters.trainer import EmbeddedTrainer
 from curate.engines import CallReply, CallRequest, Kind
-from flows.calling import thread_fan_out
+from flows.calling import thread_fan_out, unknown_calls
 from flows.engines import Engines
-from flows.rounds import Turn, open_round, run_stages
+from flows.judging import examined, to_ask
+from flows.likelihoods import weigh
+from flows.panel import judges_of
+from flows.rounds import Turn, abandon_round, open_round, run_stages
 from flows.stages import STAGES
 from schemas.errors import RefusedError
 from schemas.recipe import parse_recipe
@@ -83,18 +88,29 @@ def token_of(request: CallRequest, chance: int) -> str:
 
 def round_of(store: Store, models: Models, judging: Mapping[str, object], **sections: object) -> Turn:
     """One whole round."""
-    fields = {"dataset": "d", "models": [{"name": n, "model": f"org/{n}"} for n in NAMES], "judging": judging,
-              "people": {"engine": "none"}, "filtering": {"method": "none"}, **sections}
-    recipe = parse_recipe(json.dumps(fields))
-    engines = Engines(generate=None, judge=None, train=EmbeddedTrainer(), world=None, recipe=recipe, serve=models)
-    turn = open_round(store, engines, recipe, thread_fan_out(2), lambda line: None)
+    turn = opened(store, models, judging, **sections)
     run_stages(turn, list(STAGES.items()))
     return turn
 
 
-def store_of(root: Path, n: int, gold: dict[str, tuple[int, int]]) -> Store:
+def opened(store: Store, models: Models, judging: Mapping[str, object], **sections: object) -> Turn:
+    """An open round."""
+    fields = {"dataset": "d", "models": [{"name": n, "model": f"org/{n}"} for n in NAMES], "judging": judging,
+              "people": {"engine": "none"}, "filtering": {"method": "none"}, **sections}
+    recipe = parse_recipe(json.dumps(fields))
+    engines = Engines(generate=None, judge=None, train=EmbeddedTrainer(), world=None, recipe=recipe, serve=models)
+    return open_round(store, engines, recipe, thread_fan_out(2), lambda line: None)
+
+
+def store_of(
+    root: Path, n: int, gold: dict[str, tuple[int, int]], *, system: str | None = None,
+    origins: Sequence[str] | None = None,
+) -> Store:
     """`n` pairs, and gold of a use for the pairs from one number to another, by their questions."""
     store, rows = new_store(root), world(n)
+    rows["prompts"] = rows["prompts"].with_columns(system=pl.lit(system, pl.String))
+    if origins:
+        rows["pairs"] = rows["pairs"].with_columns(origin=pl.Series(origins))
     asked = rows["prompts"].join(rows["texts"], on="text_id").with_columns(
         pl.col("text").str.extract(r"question (\d+)").cast(pl.Int64).alias("i"))
     numbered = rows["pairs"].join(asked.select("prompt_id", "i"), on="prompt_id").join(
@@ -169,3 +185,66 @@ def test_a_judge_that_fails_its_examination_neither_votes_nor_rates(tmp_path: Pa
     with pytest.raises(RefusedError, match="judges may vote"):
         round_of(store, Models(), strict)
     assert said(store) == 4
+
+
+@pytest.mark.parametrize("dataset", ["d", "another"])
+def test_what_a_stricter_recipe_refused_silences_nobody_in_another_recipe(tmp_path: Path, dataset: str) -> None:
+    store = store_of(tmp_path / "ws", 8, {"calibrate": (0, 4)})
+    lenient = {"judges": ["j"], "qualification": LENIENT}
+    round_of(store, Models(), lenient)
+    with pytest.raises(RefusedError, match="judges may vote"):
+        round_of(store, Models(), {"judges": ["j"], "qualification": {"min_accuracy": 0.99}}, dataset=dataset)
+    assert abandon_round(store, dataset) is not None
+    round_of(store, Models(is_down=True), lenient)
+    assert len(fingerprints(store)) == 1, "the same votes count as before, so nothing is new"
+
+
+def first_or_a_number(request: CallRequest) -> str:
+    return request.choices[0]
+
+
+def all_pairs(turn: Turn) -> pl.DataFrame:
+    """Every pair in scope as the judge stage hands it to the recipe's first judge, as if nobody had voted."""
+    member = judges_of(turn)[0]
+    panel = pl.DataFrame({"voter": [member.voter], "instrument": ["no such question"]})
+    with turn.store.write("test") as writer:
+        return writer.query("pairs_to_judge", {"panel": panel}, sources=[], criterion="overall")
+
+
+def unknown(turn: Turn, pairs: pl.DataFrame) -> list[CallRequest]:
+    """Calls that judging the pairs would need and that are not recorded."""
+    return unknown_calls(turn.store, to_ask(turn, pairs, judges_of(turn)))
+
+
+def are_told(asked: Sequence[CallRequest]) -> bool:
+    """Whether each question to a judge shows the system prompt."""
+    return bool(asked) and all("Conversation, system ===\\nBe brief." in r.messages for r in asked)
+
+
+def test_matches_of_a_tournament_are_asked_as_the_judge_stage_asks_system_prompts_included(
+    store: Store, tmp_path: Path
+) -> None:
+    put_prompts(store, tmp_path, n=2, system="Be brief.")
+    served = ServedModels(judge=first_or_a_number)
+    judging = {"judges": ["rm"]}
+    turn = served_turn(store, served, method="tournament", responses_per_prompt=4, judging=judging)
+    run_only(turn, "synthesize")
+    assert are_told([request for request in served.asked if request.voter == "rm"])
+    assert all_pairs(turn).height == 6
+    assert unknown(turn, all_pairs(turn)) == []
+
+
+def test_an_examination_asks_as_the_judge_stage_does_system_prompts_included(tmp_path: Path) -> None:
+    store, models = store_of(tmp_path / "ws", 4, {"calibrate": (0, 4)}, system="Be brief."), Models()
+    turn = opened(store, models, {"judges": ["j"], "qualification": LENIENT})
+    assert [member.name for member in examined(turn)] == ["j"]
+    assert are_told(models.asked)
+    assert len({request.messages for request in models.asked}) > 8, "gold and probes"
+    assert unknown(turn, all_pairs(turn)) == []
+
+
+def test_likelihoods_are_asked_only_of_pairs_that_are_voted_on(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "ws", 4, {}, origins=["hand", "hand", "hand", "augmented:rrm"])
+    models = Models()
+    frames = weigh(opened(store, models, {"density_ratio": ["j", "w"]}))
+    assert (frames["votes"].height, frames["scores"].height, len(models.asked)) == (3, 6, 12)

@@ -15,8 +15,8 @@ from typing import Any
 from curate.adapters.vllm.endpoints import Server
 from curate.adapters.vllm.faults import AttemptFailedError, RejectedError
 from curate.adapters.vllm.replies import parsed, prompt_logprobs, reward_said
+from curate.judging.drift import drift
 
-OTHER_WEIGHTS_NATS = 0.1  # mean absolute difference; another dtype or batch shape of the same weights stays below
 FIXED_TEXT = (
     "The quick brown fox jumps over the lazy dog. In 1969 two people walked on the Moon; def add(a, b): return a + b. "
     "La neige tombe sans bruit."
@@ -43,10 +43,8 @@ async def introduce(server: Server, others: Sequence[Server]) -> None:
 
 
 def is_same(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether two fingerprints are of the same weights."""
-    if len(one) != len(other):
-        return False
-    return sum(abs(a - b) for a, b in zip(one, other, strict=True)) <= OTHER_WEIGHTS_NATS * len(one)
+    """Whether two fingerprints are of the same weights, by the rule that later rounds hold the model to."""
+    return not drift(one, other)
 
 
 async def fingerprint_of(server: Server) -> tuple[float, ...] | None:

@@ -233,12 +233,19 @@ class Servers:
         self._set_timer(now)
 
     def _give_up(self) -> None:
+        if self._is_well():  # looked at once, not for each of hundreds who wait: they wait for room, not for health
+            return
         for waiter in list(self._waiters):
             reason = self._hopeless(waiter.wish)
             if not reason and waiter.wish.patience <= 0:
                 reason = f"no endpoint of {self.name!r} came back"
             if reason:
                 self._leave(waiter).set_exception(UnansweredError(reason, is_hopeless=True))
+
+    def _is_well(self) -> bool:
+        """Every endpoint is in service, so that nobody who waits is without hope."""
+        now = self._clock()
+        return all(s.is_up(now) and not s.n_pauses for s in self.all) and not any(w.wish.never for w in self._waiters)
 
     def _leave(self, waiter: Waiter) -> asyncio.Future[Server]:
         del self._waiters[waiter]

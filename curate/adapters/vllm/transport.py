@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 
 from curate.adapters.vllm.faults import AttemptFailedError, RejectedError
+from curate.adapters.vllm.http1 import OneConnection
 
 KEEP_ALIVE_S = 4.0  # uvicorn, and so vLLM, closes an idle connection after 5: do not send into a closing one
 SHOWN = 300  # characters of a server's message that are passed on
@@ -138,8 +139,7 @@ def _certificates() -> ssl.SSLContext:
 
 def new_transport() -> httpx.AsyncBaseTransport:
     """A transport that holds one connection."""
-    limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE_S)
-    return httpx.AsyncHTTPTransport(verify=_certificates(), limits=limits)
+    return OneConnection(_certificates(), KEEP_ALIVE_S)
 
 
 @cache

@@ -27,19 +27,22 @@ from schemas.tables import VOTERS, VOTES
 BOTH = pytest.mark.parametrize("method", ["temperature", "isotonic"])
 
 
-def seen(p_a: list[float], is_a: list[bool], p_tie: float = 0.0, voter: str = "j") -> pl.DataFrame:
+def seen(
+    p_a: list[float], is_a: list[bool], p_tie: float = 0.0, voter: str = "j", instrument: str | None = None
+) -> pl.DataFrame:
     """A judge's p beside the truth, one vote per pair, each pair a group."""
     n = len(p_a)
     return pl.DataFrame({
-        "voter": [voter] * n, "pair_id": [f"{i:04}" for i in range(n)], "group_id": [f"g{i}" for i in range(n)],
+        "voter": [voter] * n, "instrument": pl.Series([instrument] * n, dtype=pl.String),
+        "pair_id": [f"{i:04}" for i in range(n)], "group_id": [f"g{i}" for i in range(n)],
         "p_a": p_a, "p_tie": [p_tie] * n, "true_a": [float(a) for a in is_a], "true_tie": [0.0] * n,
     })
 
 
-def hard(n: int, n_right: int) -> pl.DataFrame:
+def hard(n: int, n_right: int, instrument: str | None = None) -> pl.DataFrame:
     """A judge that is always sure, for a on even pairs and for b on odd ones, and right `n_right` times."""
     said = [i % 2 == 0 for i in range(n)]
-    return seen([float(s) for s in said], [s == (i < n_right) for i, s in enumerate(said)])
+    return seen([float(s) for s in said], [s == (i < n_right) for i, s in enumerate(said)], instrument=instrument)
 
 
 def votes(p: list[tuple[float | None, float | None]], voter: str = "j") -> pl.DataFrame:
@@ -57,6 +60,14 @@ def wins(frame: pl.DataFrame) -> list[float]:
 def test_a_sure_judge_is_believed_as_often_as_it_is_right(method: str) -> None:
     fits = fit_calibration(hard(100, 75), method)
     assert wins(apply_calibration(votes([(1.0, 0.0), (0.0, 0.0)]), fits)) == pytest.approx([0.745, 0.255], abs=0.011)
+
+
+@BOTH
+def test_each_question_of_a_judge_is_calibrated_by_its_own_answers(method: str) -> None:
+    fits = fit_calibration(pl.concat([hard(100, 75, "pairwise@1"), hard(100, 55, "rating@1")]), method)
+    asked = ("pairwise@1", "rating@1", "new")
+    sure = pl.concat([votes([(1.0, 0.0)]).with_columns(instrument=pl.lit(question)) for question in asked])
+    assert wins(apply_calibration(sure, fits)) == pytest.approx([0.745, 0.55, 1.0], abs=0.011)
 
 
 @BOTH

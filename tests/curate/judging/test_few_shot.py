@@ -42,6 +42,14 @@ def test_the_most_similar_gold_comes_first() -> None:
     assert shots.filter(pair_id="pair0")["similarity"].is_sorted(descending=True)
 
 
+def test_an_example_shows_the_system_prompt_of_its_conversation() -> None:
+    told = GOLD.with_columns(system=pl.when(pl.col("pair_id") == "gold0").then(pl.lit("Be brief.")))
+    shown = examples_of(choose_shots(ASKED, told, 1), told)["examples"].to_list()
+    assert shown[0][:2] == [
+        "Judged example, system ===\nBe brief.", "Judged example, user ===\nhow do I bake wheat bread"]
+    assert shown[1][0].startswith("Judged example, user ===")
+
+
 def test_gold_that_shares_nothing_is_no_example() -> None:
     assert choose_shots(rows_of("zzz"), gold_of("qqq", "vvv"), 2).is_empty()
 

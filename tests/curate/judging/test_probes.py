@@ -73,6 +73,16 @@ def test_ids_are_those_of_the_texts_and_no_real_pairs() -> None:
     assert (probes["text_id_a"] != probes["text_id_b"]).all()
 
 
+def test_a_probe_keeps_the_system_prompt_and_another_one_makes_another_probe() -> None:
+    twice = pl.concat([
+        gold(1).with_columns(system=pl.lit(system, pl.String), prompt_id=pl.lit(f"p{i}"), pair_id=pl.lit(f"{i}"))
+        for i, system in enumerate(("Be brief.", "Be kind.", None))
+    ])
+    probes = probe_pairs(twice, seed=1)
+    assert probes["pair_id"].n_unique() == probes.height == 3 * len(KINDS)
+    assert set(probes["system"]) == {"Be brief.", "Be kind.", None}
+
+
 def test_the_probe_has_either_letter_about_as_often() -> None:
     share = probe_pairs(gold(40), seed=1, n_per_kind=40).select((pl.col("probe_side") == "a").mean()).item()
     assert 0.4 < share < 0.6

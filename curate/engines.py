@@ -94,7 +94,10 @@ class Serve(Protocol):
         ...
 
     def fingerprint(self, name: str) -> tuple[float, ...] | None:
-        """Log-likelihoods of a fixed text under the model, asked anew: other weights give others. None: not given."""
+        """What a model makes of fixed texts, asked anew: log-likelihoods, or rewards. Other weights give others.
+
+        None: the server gives neither.
+        """
         ...
 
     def close(self) -> None:

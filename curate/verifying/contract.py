@@ -2,7 +2,7 @@
 
 A plug-in is any object with a `name` and a `verify`; it is announced under the entry-point group
 `tiebreak.verifiers` (`curate/verifying/plugins.py`). In a recipe it stands as `name` or `name:argument`; an `!` at
-the very end makes it a hard constraint, whose failure vetoes `chosen` (`curate/verifying/vetoes.py`).
+the very end makes it a hard constraint, whose failure vetoes `chosen` (`curate/verifying/votes.py`).
 In the manner of RewardAgent (Peng et al. 2025) and AURORA, which let programs check what programs can check.
 """
 

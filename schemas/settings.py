@@ -27,8 +27,7 @@ class Endpoint(Section):
     url: str
     """for example http://127.0.0.1:8000/v1; without user, password or query"""
     key: Annotated[str, Field(pattern=r"^([A-Z][A-Z0-9_]*)?$")] = ""
-    """name of the environment variable, or of the entry in the file TIEBREAK_SECRETS, that holds the API key:
-    capital letters, digits and _, so that a key itself is refused"""
+    """name of an environment variable, or of an entry in the file TIEBREAK_SECRETS: capital letters, digits and _"""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """share of the calls it gets, against the other endpoints of its model"""
     concurrency: int = Field(32, ge=1)

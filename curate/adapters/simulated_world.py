@@ -29,6 +29,8 @@ TIE_BELOW = 0.1
 MAX_TILT = 4.0
 """policies keep some variety however good or bad they are meant to be"""
 MAX_PADDING = 10
+FOREIGN = -3.0
+"""quality of a text without any sentence of the world: an empty one, a lone opener, an order to the judge"""
 _BANK = content_id(json.dumps({k: v for k, v in vars(simulated_text).items() if k.isupper()}))
 DRAWS = ("role 0", "role 1", "role 2", "role 3", "role 4", "opener", "closer", "layout", "padding", "start", "stride")
 
@@ -85,11 +87,12 @@ class SimulatedWorld:
     def quality(self, texts: pl.Series) -> pl.Series:
         """Latent quality of each text, mean 0 and spread 1 over answers written without skill.
 
-        A sentence counts once however often it stands there; a text of no known sentence has 0.
+        A sentence counts once however often it stands there; a text of no known sentence has FOREIGN.
         """
         found = texts.str.extract_many(list(self._worth)).list.unique()
         worth = pl.element().replace_strict(self._worth, return_dtype=pl.Float64)
-        return found.list.eval(worth).list.sum().alias("quality")
+        total = found.list.eval(worth).list.sum().alias("quality")
+        return total.set(found.list.len() == 0, FOREIGN)
 
     def gold(self, n: int) -> pl.DataFrame:
         """`n` pairs of known truth: (prompt, response_a, response_b, p_a, p_tie, category, group).

@@ -17,6 +17,7 @@ from test_prompt_sources import put_prompts
 from curate.adapters.trainer import EmbeddedTrainer
 from curate.engines import CallReply, CallRequest, Kind
 from flows.calling import thread_fan_out, unknown_calls
+from flows.consensus import with_calibration
 from flows.engines import Engines
 from flows.judging import examined, to_ask
 from flows.likelihoods import weigh
@@ -199,7 +200,7 @@ def test_what_a_stricter_recipe_refused_silences_nobody_in_another_recipe(tmp_pa
     assert len(fingerprints(store)) == 1, "the same votes count as before, so nothing is new"
 
 
-def first_or_a_number(request: CallRequest) -> str:
+def first_choice(request: CallRequest) -> str:
     return request.choices[0]
 
 
@@ -225,7 +226,7 @@ def test_matches_of_a_tournament_are_asked_as_the_judge_stage_asks_system_prompt
     store: Store, tmp_path: Path
 ) -> None:
     put_prompts(store, tmp_path, n=2, system="Be brief.")
-    served = ServedModels(judge=first_or_a_number)
+    served = ServedModels(judge=first_choice)
     judging = {"judges": ["rm"]}
     turn = served_turn(store, served, method="tournament", responses_per_prompt=4, judging=judging)
     run_only(turn, "synthesize")
@@ -241,6 +242,17 @@ def test_an_examination_asks_as_the_judge_stage_does_system_prompts_included(tmp
     assert are_told(models.asked)
     assert len({request.messages for request in models.asked}) > 8, "gold and probes"
     assert unknown(turn, all_pairs(turn)) == []
+
+
+def test_a_judge_is_known_by_the_temperature_of_its_verdicts_on_pairs_not_of_its_ratings() -> None:
+    fits = pl.DataFrame([
+        {"voter": "j", "instrument": "rating@1/aa", "n_pairs": 90, "temperature": 9.0},
+        {"voter": "j", "instrument": "pairwise@1/bb", "n_pairs": 40, "temperature": 2.0},
+        {"voter": "j", "instrument": "old@1/cc", "n_pairs": 30, "temperature": 3.0},
+        {"voter": "w", "instrument": None, "n_pairs": 30, "temperature": 4.0},
+    ])
+    shown = with_calibration(pl.DataFrame({"voter": ["ann", "j", "w"]}), fits)
+    assert shown.rows() == [("ann", None), ("j", 2.0), ("w", 4.0)]
 
 
 def test_likelihoods_are_asked_only_of_pairs_that_are_voted_on(tmp_path: Path) -> None:

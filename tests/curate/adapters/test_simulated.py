@@ -183,7 +183,7 @@ def test_every_sentence_is_recognised_once_and_none_inside_another(world: Simula
     worth = world.quality(pl.Series(bank))
     assert len(set(worth)) > 40
     assert world.quality(pl.Series([" ".join(bank)]))[0] == pytest.approx(worth.sum())
-    assert world.quality(pl.Series([bank[0] * 3, "Nothing we know.", ""])).to_list() == [worth[0], 0.0, 0.0]
+    assert world.quality(pl.Series([bank[0] * 3, "Nothing we know.", ""])).to_list() == [worth[0], -3.0, -3.0]
 
 
 def test_padding_and_topic_carry_no_quality(world: SimulatedWorld) -> None:

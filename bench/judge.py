@@ -47,7 +47,7 @@ from schemas.settings import Endpoint, Settings
 from schemas.tables import CALLS, PAIRS, PROMPTS, RESPONSES, TEXTS
 from warehouse.store import Store
 
-CONCURRENCY, DELAYS_MS, RUNS, CALLS_PER_RUN, KNOWN = (1, 8, 32, 128), (0, 20), 7, 2000, 1_000_000
+CONCURRENCY, DELAYS_MS, RUNS, CALLS_PER_RUN, KNOWN = (1, 8, 32, 128), (0, 20), 7, 8000, 1_000_000
 WORKERS, WORDS = 4, 60
 """threads that hand over batches; words of each response"""
 RESAMPLES, SEED = 4000, 11

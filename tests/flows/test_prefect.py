@@ -202,20 +202,22 @@ def test_a_round_whose_endpoint_dies_half_way_finishes_on_the_other(rounds: Roun
         writer.append(world(60))
     models = {"models": [{"name": "j", "model": "m"}], "judging": {"judges": ["j"]}, "filtering": {"method": "none"}}
     store.workspace.recipe.write_text(json.dumps({"dataset": "failover", **models}))
-    with ScriptedServer(ledger=tmp_path / "a", delay_s=0.05) as dying, ScriptedServer(ledger=tmp_path / "b") as other:
+    with ScriptedServer(ledger=tmp_path / "a", delay_s=0.05) as dying, ScriptedServer(
+        ledger=tmp_path / "b", delay_s=0.05
+    ) as other:
         store.workspace.settings.write_text("".join(
             f'[[endpoints]]\nmodel = "m"\nurl = "{server.url}"\nconcurrency = 4\n' for server in (dying, other)))
         command = [sys.executable, "-m", "flows.cli", "--workspace", str(store.workspace.root), "run"]
         run = subprocess.Popen(command, env=environment(PREFECT_API_URL=api(rounds)), stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True)
-        while run.poll() is None and len(dying.bill()) < 10:
+        while run.poll() is None and len(dying.bill()) < 5:
             time.sleep(0.02)
         dying.kill()
         said = run.communicate(timeout=300)[0]
         answered = [len(server.bill()) for server in (dying, other)]
     assert run.returncode == 0, said
     assert "round 1: judge: 120 rows" in said
-    assert min(answered) >= 10
+    assert min(answered) >= 5
     with store.write("test") as writer:
         assert writer.query("n_rows")["votes"].item() == 120
     assert [str(r["state_type"]) for r in asked(api(rounds), "flow_runs") if r["name"] == "failover-round-1"] == [

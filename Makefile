@@ -18,7 +18,8 @@ export OPENBLAS_NUM_THREADS := 1
 FIND_PYTHON = for p in python3.11 python3 python3.12 python3.13; do \
 	  $$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done
 
-.PHONY: help setup inference check test torture demo bench bench-judge lock clean
+.PHONY: help setup inference labelstudio browser check test torture demo bench bench-judge bench-consensus bench-routing \
+  serve-labelstudio lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -42,6 +43,17 @@ $(READY): pyproject.toml constraints.txt
 inference: ## vLLM for CPUs in .venv-inference, for the tests that need it (about 3 minutes once, 3 GB; CPU=1 where a GPU is)
 	@python=$$($(FIND_PYTHON)); $$python inference/build.py .venv-inference $(if $(CPU),--cpu)
 
+labelstudio: ## Label Studio's server in .venv-labelstudio, for tests and local use (about 2 minutes once)
+	@python=$$($(FIND_PYTHON)); $$python labelstudio/build.py .venv-labelstudio
+
+serve-labelstudio: labelstudio ## a Label Studio server on this machine, until Ctrl-C; prints its address
+	@.venv-labelstudio/bin/python labelstudio/run.py $(ARGS)
+
+browser: ## headless Chromium, for the tests that look at pages (Debian and Ubuntu, as root; elsewhere: install Chromium)
+	@for b in chromium chromium-browser google-chrome; do command -v $$b >/dev/null && exit 0; done; \
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver fonts-dejavu-core >/dev/null \
+	  || { echo "no Chromium and apt-get cannot install it; next: install Chromium by hand" >&2; exit 2; }
+
 check: setup ## before every commit: ruff, mypy --strict, fast tests, house rules, docs (about 1 minute)
 	@$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/pytest -q -n 2 -m "not service" && echo "check: passed in $$SECONDS s"
 
@@ -59,6 +71,12 @@ bench: setup ## quality and speed against peers, on real data (minutes; BENCH=ro
 
 bench-judge: setup ## calls/s of the judge stage against a bare client, and the look-up of a million known calls (minutes)
 	@$(BIN)/python -m bench.judge $(ARGS)
+
+bench-consensus: setup ## hidden votes predicted: log-loss, Brier and accuracy of each consensus on recorded votes (minutes)
+	@$(BIN)/python -m bench.consensus $(ARGS)
+
+bench-routing: setup ## what each routing method buys on recorded votes, by budget (minutes)
+	@$(BIN)/python -m bench.routing $(ARGS)
 
 lock: setup ## write the environment's versions into constraints.txt
 	@head=$$(grep '^#' constraints.txt); \

@@ -1,14 +1,11 @@
-"""What routing is worth at a fixed budget: the purchase protocol of METHODS.md D on recorded votes.
+"""What routing is worth: the purchase protocol of METHODS.md D on recorded votes, by budget.
 
-Per seed, half of each pair's human votes, rounded down, can be bought; the others are the truth.
-Votes are bought in waves, the consensus is refitted in between, and every method has the same
-budget, the same consensus and the same votes on offer. Labels are scored on all pairs, routed or
-not, under both consensus rules a recipe can name. Nothing here is tuned: prior, waves and audit
-share are the product's defaults, fixed before the first run. Two things changed after that run on
-llmfao: majority was added beside one-coin, and people's skill, which one-coin on two judges let
-fall to 0.1, comes from their agreement with each other. The second moves 2 and 5 of 412 purchases
-on the two seeds compared: most gains there are 0 and the tie-break by information decides. Audits
-stay under 100 here, so P(wrong) is the prior throughout.
+Per seed, half of each pair's human votes, rounded down, can be bought; the others are the truth. Every method buys
+along one curve from nothing to everything, four waves to each step of the budget, the consensus refitted in between;
+labels are scored on all pairs, asked about or not. All methods have the same consensus and the same votes on offer.
+On llmbar, which has one human label per pair and no votes to sell, that label is the truth, three weak judges are
+always there and a strong judge's verdicts are what is bought: no people, but nothing simulated either.
+Nothing is tuned here: every number is the product's default or was fixed in this file before the first run.
 """
 
 from __future__ import annotations
@@ -17,287 +14,324 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from scipy.special import stdtrit
 
+from bench._areas import ORACLES, SCORES, Curves, area_table, curve_table, mean_of, over_seeds, printed
 from bench._measuring import beside, real_data
-from curate.adapters.files import read_source
-from curate.adapters.replay import ReplayAnnotator
-from curate.consensus.folding import fold_orders
-from curate.consensus.majority import majority
-from curate.consensus.one_coin import one_coin
-from curate.consensus.opinions import Consensus
-from curate.consensus.outcomes import expected_win, verdict
-from curate.importing.convert import convert
+from bench._measuring import markdown as as_table
+from bench._purchase import SETS, Floats, Ints, Labels, Market, World, agreement, labels_of, load, market, rule_of
+from curate.rewards.crossfit import fit_heads, fold_rule, out_of_fold
+from curate.rewards.features import PairFeatures, pair_features
+from curate.routing import active_lab
 from curate.routing.allocation import choose
-from curate.routing.candidates import candidates
-from curate.routing.purchase import truth_votes, votes_for_sale
+from curate.routing.audit import audits, opinions
+from curate.routing.hyper import learned, permuted, scores
+from curate.routing.hyper_features import hyper_features
 from curate.routing.skill import human_skill
-from schemas.errors import InputError, TiebreakError
-from schemas.recipe import Routing
+from curate.routing.wrongness import calibrated
+from schemas.errors import InputError, RefusedError, TiebreakError
+from schemas.people import HyPER, Routing
+from schemas.recipe import Training
+from schemas.tables import ROUTES
 
-SHARE, MARGIN, N_WAVES, BUDGET, SEEDS = 0.5, 0.1, 4, 412, 5
-ROUTED = ("random", "disagreement", "value")
-METHODS = ("all AI", *ROUTED, "greedy oracle", "everything bought")
-AGAINST = (("value", "random"), ("value", "disagreement"), ("disagreement", "random"), ("value", "all AI"),
-           ("greedy oracle", "value"))  # fmt: skip
-SCORES = ("three_way", "two_way")
+STEPS, N_WAVES, SEEDS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0), 4, 10
+MARKS = (*STEPS, 0.25, 0.5)
+TRAINED_AT, TRAINED_SEEDS = (0.1, 0.25, 0.5), 2
+"""budgets at which reward models are trained on the labels, and on how many seeds, under the first consensus rule"""
+FITTED_AT = (0.1, 0.2, 0.4)
+"""budgets at which HyPER learns from the votes bought so far; up to the first it buys at random"""
+SHUFFLED = "hyper, shuffled"
+ROUTED = ("random", "length", "disagreement", "active_lab", "hyper", SHUFFLED, "value")
+OURS = "value"
+METHODS = ("all AI", *ROUTED, *ORACLES)
 
-Rule = Callable[[pl.DataFrame], Consensus]
-RULES: dict[str, Rule] = {"one_coin": one_coin, "majority": majority}
+
+@dataclass
+class Purchase:
+    """How far one method has come on one market."""
+
+    market: Market
+    seed: int
+    n_bought: Ints
+    routes: pl.DataFrame = field(default_factory=ROUTES.empty)
+    said: list[pl.DataFrame] = field(default_factory=list)
+    """(route_id, p_a, p_tie) of each wave's votes"""
+    posteriors: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+    @classmethod
+    def begin(cls, on: Market, seed: int) -> Purchase:
+        """Nothing bought yet."""
+        nothing = np.zeros(len(on.n_for_sale), np.int64)
+        return cls(on, seed, nothing, posteriors=on.posteriors(nothing))
+
+    def buy(self, routes: pl.DataFrame) -> None:
+        """Buy one vote per route, each pair's by rank, and refit."""
+        places = self.market.world.texts.select("pair_id").with_row_index("place")
+        asked = routes.join(places, on="pair_id", maintain_order="left")
+        nth = pl.int_range(pl.len()).over("pair_id") + pl.Series(self.n_bought[asked["place"].to_numpy()])
+        votes = asked.select("route_id", "pair_id", nth.alias("rank")).join(
+            self.market.sold.select("pair_id", "rank", "p_a", "p_tie"), on=["pair_id", "rank"])
+        if votes.height != routes.height:
+            raise InputError(f"{routes.height} routes, {votes.height} votes to sell", expected="a vote for each")
+        self.said.append(votes.select("route_id", "p_a", "p_tie"))
+        self.routes = pl.concat([self.routes, routes])
+        self.take(np.bincount(asked["place"].to_numpy(), minlength=len(self.n_bought)))
+
+    def take(self, more: Ints) -> None:
+        """Buy that many more votes of each pair (P), and refit."""
+        self.n_bought = self.n_bought + more
+        self.posteriors = self.market.posteriors(self.n_bought)
+
+
+def plan(n_for_sale: int) -> list[tuple[float, float, int]]:
+    """(share before, share after, votes) of every wave up to the last step but one; then everything is bought."""
+    ends = [round(a + (b - a) * (k + 1) / N_WAVES, 6) for a, b in pairwise(STEPS[:-1]) for k in range(N_WAVES)]
+    counts = [round(e * n_for_sale) for e in ends]
+    return [(a, b, n - m) for a, b, m, n in zip([0.0, *ends], ends, [0, *counts], counts, strict=False)]
+
+
+def routed(method: str, purchase: Purchase, votes: int, at: float, hyper: HyperScores) -> pl.DataFrame:
+    """Routes of one wave by one method: the product's own `choose`, fed as the route stage feeds it."""
+    m = purchase.market
+    pool, evidence = m.pool(purchase.posteriors, purchase.n_bought), m.evidence(purchase.n_bought)
+    skill, ranking = human_skill(evidence), _ranking(method, purchase, at, hyper)
+    asked = "hyper" if method.startswith("hyper") else method
+    if asked == "hyper" and ranking is None:
+        asked = "random"
+    if asked == "value" and purchase.said:
+        answered = pl.concat(purchase.said)
+        routed_so_far = opinions(purchase.routes, answered)
+        pool = calibrated(pool, audits(purchase.routes, answered), skill, routed=routed_so_far)
+    rule = Routing.model_validate({"method": asked, "budget_votes": votes})
+    return choose(pool, rule, skill, 1.0, f"wave {at}", purchase.seed, scores=ranking)
+
+
+def _ranking(method: str, purchase: Purchase, at: float, hyper: HyperScores) -> pl.DataFrame | None:
+    if method == "active_lab":
+        return active_lab.scores(purchase.market.world.texts, purchase.market.evidence(purchase.n_bought))
+    if method.startswith("hyper"):
+        found = hyper(purchase, at)
+        return permuted(found, purchase.seed) if found is not None and method == SHUFFLED else found
+    return None
+
+
+class HyperScores:
+    """HyPER's scores of a world: its path depends on no consensus, so what was learned once serves every rule."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.features = world, hyper_features(world.texts)
+        win = (pl.col("p_a") + pl.col("p_tie") / 2).mean()
+        self.ai = world.judged.filter(~pl.col("is_abstention")).group_by("pair_id").agg(win.alias("p_ai"))
+        self.known: dict[tuple[int, float], pl.DataFrame | None] = {}
+        self.correlations: list[float] = []
+
+    def __call__(self, purchase: Purchase, at: float) -> pl.DataFrame | None:
+        """Scores learned at the last budget of FITTED_AT; None before the first, or where votes are too few."""
+        reached = [b for b in FITTED_AT if b <= at + 1e-9]
+        if not reached:
+            return None
+        key = (purchase.seed, reached[-1])
+        if key not in self.known:
+            self.known[key] = self._learned(purchase)
+        return self.known[key]
+
+    def _learned(self, purchase: Purchase) -> pl.DataFrame | None:
+        sold = purchase.market.sold
+        bought = sold.filter(sold["rank"].to_numpy() < purchase.n_bought[sold["place"].to_numpy()])
+        human = bought.group_by("pair_id").agg((pl.col("p_a") + pl.col("p_tie") / 2).mean().alias("p_human"))
+        labelled = self.world.texts.select("pair_id", "group_id").join(human, on="pair_id").join(self.ai, on="pair_id")
+        try:
+            model = learned(self.world.texts, self.features, labelled, HyPER(), purchase.seed)
+        except RefusedError:
+            return None
+        self.correlations.append(model.rank_correlation)
+        return scores(self.features, model)
 
 
 @dataclass(frozen=True)
-class World:
-    """Recorded votes of one source: what the judges said, what people said, the texts."""
+class Course:
+    """Labels along a curve, by budget, and the posteriors a reward model is trained on."""
 
-    cast: pl.DataFrame
-    recorded: pl.DataFrame
-    voters: pl.DataFrame
-    texts: pl.DataFrame
-    """pair_id, group_id, text_a, text_b"""
-    rule: Rule = one_coin
+    labels: dict[float, Labels]
+    trained_on: dict[float, pl.DataFrame]
 
 
-def load(folder: Path) -> World:
-    """Votes and texts of a folder in the common form. Human votes come as `recorded`."""
-    frames = convert(read_source(folder), is_recorded=True).frames
-    votes = frames["votes"]
-    worded = frames["responses"].join(frames["texts"], on="text_id").select("response_id", "text")
-    texts = frames["pairs"].join(frames["prompts"].select("prompt_id", "group_id"), on="prompt_id")
-    for side in ("a", "b"):
-        texts = texts.join(worded.rename({"response_id": f"response_{side}", "text": f"text_{side}"}),
-                           on=f"response_{side}")  # fmt: skip
-    return World(
-        votes.filter(pl.col("status") == "cast"), votes.filter(pl.col("status") == "recorded"), frames["voters"],
-        texts.select("pair_id", "group_id", "text_a", "text_b").sort("pair_id"),
-    )  # fmt: skip
+def course(method: str, on: Market, seed: int, hyper: HyperScores) -> Course:
+    """What a method's purchases make of the labels, budget by budget."""
+    purchase = Purchase.begin(on, seed)
+    labels, trained_on, is_over = {0.0: labels_of(purchase.posteriors)}, {}, False
+    for before, after, votes in plan(int(on.n_for_sale.sum())):
+        if method not in ORACLES:
+            purchase.buy(routed(method, purchase, votes, before, hyper))
+        elif not is_over:
+            wanted = foreseen(purchase, votes, ORACLES.index(method))
+            is_over = not wanted.any()  # what helped nothing once helps nothing later: nothing else has changed
+            purchase.take(wanted)
+        if after in MARKS:
+            labels[after] = labels_of(purchase.posteriors)
+        if after in TRAINED_AT:
+            trained_on[after] = purchase.posteriors
+    is_oracle = method in ORACLES
+    labels[1.0] = labels[STEPS[-2]] if is_oracle else labels_of(on.posteriors(on.n_for_sale))
+    return Course(labels, trained_on)
 
 
-def consensus(world: World, bought: pl.DataFrame) -> tuple[pl.DataFrame, Consensus]:
-    """Evidence and consensus over the judges' votes and those bought so far."""
-    evidence = fold_orders(pl.concat([world.cast, bought]), world.voters, MARGIN)
-    return evidence, world.rule(evidence)
+def foreseen(purchase: Purchase, votes: int, score: int) -> Ints:
+    """(P) how many more votes of each pair someone buys who sees the truth votes.
 
-
-def waves(budget: int) -> list[int]:
-    """A budget in four parts that differ by at most one vote."""
-    return [budget * (k + 1) // N_WAVES - budget * k // N_WAVES for k in range(N_WAVES)]
-
-
-def buy(shop: ReplayAnnotator, pairs: pl.DataFrame) -> pl.DataFrame:
-    """One vote for each row of `pairs` (task_key, pair_id)."""
-    return shop.collect(pairs)[0].with_columns(cost_usd=pl.lit(1.0))
-
-
-def routed(world: World, method: str, budget: int, seed: int) -> Consensus:
-    """Consensus after a method has spent the budget in waves."""
-    shop = ReplayAnnotator(world.recorded, SHARE, 1.0, seed)
-    bought = world.cast.clear()
-    for wave, votes in enumerate(waves(budget)):
-        evidence, fitted = consensus(world, bought)
-        pool = candidates(fitted.posteriors, evidence, world.texts, buyable=shop.n_buyable())
-        rule = Routing.model_validate({"method": method, "budget_votes": votes})
-        routes = choose(pool, rule, human_skill(evidence), 1.0, f"wave {wave}", seed)
-        bought = pl.concat([bought, buy(shop, routes.select(pl.col("route_id").alias("task_key"), "pair_id"))])
-    _check_spent(bought, budget)
-    return consensus(world, bought)[1]
-
-
-def oracle(world: World, budget: int, seed: int) -> Consensus:
-    """Consensus when someone who sees the truth votes buys, wave by wave, the votes that help most.
-
-    A vote's help is the rise of its pair's three-way agreement if every pair's next vote were
-    bought. It peeks at the truth it is scored on and leaves out votes that hurt, so it can pass
-    "everything bought"; greedy and refitted in waves, so it is no strict upper bound either. It may
-    spend less than the budget: it stops where nothing helps.
+    Of each pair the number of next votes that lifts its agreement most per vote, the best pairs first. It peeks at
+    the truth it is scored on and leaves out votes that hurt, so it can pass "everything bought"; greedy and refitted
+    in waves, it is no strict upper bound either. It stops where nothing helps.
     """
-    shop, truth = ReplayAnnotator(world.recorded, SHARE, 1.0, seed), truth_votes(world.recorded, SHARE, seed)
-    bought = world.cast.clear()
-    for wave, votes in enumerate(waves(budget)):
-        now = agreement(consensus(world, bought)[1].posteriors, truth)
-        then = agreement(consensus(world, pl.concat([bought, _next_votes(world, bought, seed)]))[1].posteriors, truth)
-        gain = now.join(then, on="pair_id", suffix="_then").with_columns(
-            gain=pl.col("three_way_then") - pl.col("three_way")
-        )
-        best = gain.filter(pl.col("gain") > 0).join(shop.n_buyable().filter(pl.col("n") > 0), on="pair_id", how="semi")
-        chosen = best.sort("gain", "pair_id", descending=[True, False]).head(votes)
-        tasks = chosen.select(pl.format("{} {}", pl.lit(wave), "pair_id").alias("task_key"), "pair_id")
-        bought = pl.concat([bought, buy(shop, tasks)])
-    return consensus(world, bought)[1]
+    m, now = purchase.market, purchase.n_bought
+    left = m.n_for_sale - now
+    before = agreement(labels_of(purchase.posteriors), m.truth)[:, score]
+    rise = np.zeros((len(left), int(left.max()) + 1))
+    for k in range(1, rise.shape[1]):
+        then = agreement(labels_of(m.posteriors(now + np.minimum(k, left))), m.truth)[:, score]
+        rise[:, k] = np.where(left >= k, np.nan_to_num(then - before), 0.0) / k
+    n, best = rise.argmax(axis=1), rise.max(axis=1).round(9)
+    order = np.argsort(-best, kind="stable")
+    is_affordable = np.cumsum(n[order]) <= votes
+    wanted = np.zeros(len(left), np.int64)
+    wanted[order[is_affordable]] = n[order[is_affordable]]
+    return wanted
 
 
-def _next_votes(world: World, bought: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """The vote of each pair that a shop would sell next, as if cast."""
-    left = votes_for_sale(world.recorded, SHARE, seed).join(
-        bought.select(pl.col("external_ref").alias("vote_id")), on="vote_id", how="anti"
-    )
-    first = left.sort("pair_id", "rank").unique("pair_id", keep="first", maintain_order=True)
-    return first.drop("rank").with_columns(status=pl.lit("cast"))
+class RewardModels:
+    """Accuracy of reward models trained on labels: out of fold by group, on the decided truth votes of all pairs."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.config = world, Training()
+        self.rule = fold_rule(world.texts, self.config.n_folds)
+        self.features: PairFeatures = pair_features(world.texts, self.config.features)
+
+    def accuracy(self, posteriors: pl.DataFrame, truth: Floats) -> Floats:
+        """(P) share of decided truth votes on the margin's side; NaN where all are ties."""
+        rows = self.world.texts.join(posteriors.select("pair_id", "p_a", "p_tie"), on="pair_id", maintain_order="left")
+        rows = rows.with_columns(weight=pl.lit(1.0))
+        heads = fit_heads(rows, self.features, self.rule, self.config, 0)
+        a, b = out_of_fold(self.features, self.rule.numbers(self.rule.sides(rows)), heads)
+        leans = Labels(np.zeros(len(a), np.int8), np.sign(np.round(a - b, 9)).astype(np.int8))
+        return agreement(leans, truth)[:, 1]
 
 
-def everything(world: World, seed: int) -> Consensus:
-    """Consensus when all votes for sale are bought: the ceiling of this consensus."""
-    sold = votes_for_sale(world.recorded, SHARE, seed).drop("rank").with_columns(status=pl.lit("cast"))
-    return consensus(world, sold)[1]
+@dataclass(frozen=True)
+class Found:
+    """What was measured on one set under one rule."""
+
+    curves: Curves
+    rewards: dict[str, dict[float, Floats]]
+    """method to budget to (S, P) accuracy of the reward model"""
+    n_for_sale: int
 
 
-def agreement(posteriors: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
-    """(pair_id, three_way, two_way) of every pair with a truth vote, sorted.
-
-    three_way: share of truth votes that name the label. two_way: share of the decided truth votes
-    on the side that the label leans to, ½ if to neither; null where all truth votes are ties.
-    """
-    said = truth.select("pair_id", verdict(pl.col("p_a"), pl.col("p_tie")).alias("said"))
-    lean = expected_win(pl.col("p_a"), pl.col("p_tie")).round(9) - 0.5
-    labels = posteriors.select("pair_id", verdict(pl.col("p_a"), pl.col("p_tie")).alias("label"), lean.alias("lean"))
-    side = pl.when(pl.col("lean") == 0).then(0.5).otherwise(
-        ((pl.col("said") == "a") == (pl.col("lean") > 0)).cast(pl.Float64)
-    )
-    return said.join(labels, on="pair_id").group_by("pair_id").agg(
-        three_way=(pl.col("said") == pl.col("label")).mean(), two_way=side.filter(pl.col("said") != "tie").mean()
-    ).sort("pair_id")
-
-
-def people_skill(world: World, fitted: Consensus) -> float | None:
-    """Mean skill that the consensus gives to people, by their votes; None when nobody was asked."""
-    people = fitted.voter_fits.join(world.voters.filter(pl.col("kind") == "human"), on="voter", how="semi")
-    skill = (pl.col("skill") * pl.col("n_votes")).sum() / pl.col("n_votes").sum()
-    return float(people.sort("voter").select(skill).item()) if people.height else None
-
-
-def run(world: World, budget: int, seeds: int, tell: Callable[[str], None]) -> pl.DataFrame:
-    """(seed, method, people_skill, pair_id, three_way, two_way) of every pair with a truth vote."""
-    found = []
+def run(world: World, method: str, seeds: int, hyper: HyperScores, models: RewardModels | None) -> Found:
+    """Every method on every seed, under the consensus rule `method`."""
+    shares = tuple(sorted(MARKS))
+    kept: dict[str, list[tuple[Floats, Floats]]] = {m: [] for m in METHODS}
+    rewards: dict[str, dict[float, list[Floats]]] = {m: {b: [] for b in TRAINED_AT} for m in METHODS}
     for seed in range(seeds):
-        truth = truth_votes(world.recorded, SHARE, seed)
-        for method, fitted in _labelled(world, budget, seed).items():
-            skill = pl.lit(people_skill(world, fitted), dtype=pl.Float64)
-            scored = agreement(fitted.posteriors, truth)
-            found.append(scored.with_columns(seed=pl.lit(seed), method=pl.lit(method), people_skill=skill))
-        tell(f"seed {seed} done")
-    return pl.concat(found)
+        on = market(world, rule_of(method), seed)
+        other = on.shuffled(seed)
+        for name, found in _courses(on, seed, hyper):
+            kept[name].append((_scored(found, on, shares), _scored(found, other, shares)))
+            if models is not None and seed < TRAINED_SEEDS:
+                for budget, posteriors in found.trained_on.items():
+                    rewards[name][budget].append(models.accuracy(posteriors, on.truth))
+        print(f"{world.name}, {method}: seed {seed} done", file=sys.stderr)
+    real, control = ({m: np.stack([pair[k] for pair in pairs]) for m, pairs in kept.items()} for k in (0, 1))
+    trained = {m: {b: np.stack(found) for b, found in by.items()} for m, by in rewards.items()} if models else {}
+    return Found(Curves(shares, real, control, world.groups), trained, int(on.n_for_sale.sum()))
 
 
-def _labelled(world: World, budget: int, seed: int) -> dict[str, Consensus]:
-    bought = {method: routed(world, method, budget, seed) for method in ROUTED}
-    return {
-        "all AI": consensus(world, world.cast.clear())[1], **bought,
-        "greedy oracle": oracle(world, budget, seed), "everything bought": everything(world, seed),
-    }  # fmt: skip
+def _courses(on: Market, seed: int, hyper: HyperScores) -> Iterator[tuple[str, Course]]:
+    for name in (*ROUTED, *ORACLES):
+        found = course(name, on, seed, hyper)
+        if name == ROUTED[0]:
+            untouched = on.posteriors(np.zeros(len(on.n_for_sale), np.int64))
+            yield "all AI", Course(dict.fromkeys(MARKS, found.labels[0.0]), dict.fromkeys(TRAINED_AT, untouched))
+        yield name, found
 
 
-def means(scores: pl.DataFrame) -> pl.DataFrame:
-    """(method, three_way, two_way) with their spread over seeds, and the least and largest people_skill of a seed."""
-    by_seed = scores.sort("seed", "method", "pair_id").group_by("seed", "method", maintain_order=True).agg(
-        pl.col(*SCORES).mean(), pl.col("people_skill").first()
-    )
-    skill = pl.col("people_skill")
-    table = by_seed.group_by("method", maintain_order=True).agg(
-        pl.col(*SCORES).mean(), pl.col(*SCORES).std().name.suffix("_sd"), skill.min().alias("skill_low"),
-        skill.max().alias("skill_high"),
-    )
-    return table.sort(pl.col("method").replace_strict({m: i for i, m in enumerate(METHODS)}))
+def _scored(found: Course, on: Market, shares: Sequence[float]) -> Floats:
+    """(P, B, 2)"""
+    return np.stack([agreement(found.labels[s], on.truth) for s in shares], axis=1)
 
 
-def differences(scores: pl.DataFrame, groups: pl.DataFrame) -> list[dict[str, object]]:
-    """Paired differences with 95 % intervals: averaged over seeds within a pair, clustered by group."""
-    wide = scores.join(groups, on="pair_id")
-    return [
-        {"better": x, "than": y, "score": score, **_paired(wide, x, y, score)}
-        for x, y in AGAINST
-        for score in SCORES
+def tables(name: str, rule: str, seeds: int, found: Found, hyper: HyperScores) -> str:
+    """The result in Markdown."""
+    curves = found.curves
+    goods = "votes of GPT-4" if name == "llmbar" else "human votes"
+    lines = [
+        f"### {name}, consensus {rule}: {found.n_for_sale} {goods} on sale, {len(curves.groups)} pairs, "
+        f"{len(np.unique(curves.groups))} groups, {seeds} seeds",
     ]
+    for k, score in enumerate(SCORES):
+        lines += ["", f"Agreement with the truth votes, {score}, per cent, by share of the votes on sale bought.", "",
+                  as_table(["method", *(f"{s:.0%}" for s in curves.shares)], curve_table(curves, METHODS, k))]
+    columns = [f"{what}{s}" for what in ("area, ", "shuffled truth, ", f"{OURS} ahead, ") for s in SCORES]
+    lines += ["", "Area above random as a share of the oracle's; the same against truth votes of other pairs; points "
+              f"of agreement, mean over budgets, by which {OURS} is ahead. 95 % intervals clustered by group.", "",
+              as_table(["method", *columns], area_table(curves, METHODS[:-2], OURS))]
+    if found.rewards:
+        lines += ["", f"Accuracy of reward models trained on the labels, {min(seeds, TRAINED_SEEDS)} seeds.", "",
+                  as_table(["method", *(f"{b:.0%}" for b in TRAINED_AT), f"{OURS} ahead"], reward_table(found))]
+    told = hyper.correlations
+    learned = f"{np.mean(told):+.2f}, {min(told):+.2f} … {max(told):+.2f} over {len(told)} fits" if told else "no fit"
+    return "\n".join([*lines, "", f"HyPER's foreseen and measured mixes, rank correlation: {learned}."])
 
 
-def _paired(wide: pl.DataFrame, x: str, y: str, score: str) -> dict[str, float]:
-    key = ["seed", "pair_id", "group_id"]
-    both = wide.filter(pl.col("method") == x).join(wide.filter(pl.col("method") == y), on=key, suffix="_than")
-    gaps = both.select(*key, gap=pl.col(score) - pl.col(f"{score}_than")).drop_nulls().sort(key)
-    pairs = gaps.group_by("group_id", "pair_id", maintain_order=True).agg(pl.col("gap").mean()).sort("pair_id")
-    # NumPy sums in row order: a grouped sum's last digit depends on the number of threads.
-    _, of_group, n = np.unique(pairs["group_id"].to_numpy(), return_inverse=True, return_counts=True)
-    gap = np.bincount(of_group, pairs["gap"].to_numpy())
-    d, g = float(gap.sum() / n.sum()), len(n)
-    error = float(np.sqrt(g / (g - 1) * ((gap - d * n) ** 2).sum()) / n.sum())
-    reach = float(stdtrit(g - 1, 0.975)) * error
-    return {"d": d, "low": d - reach, "high": d + reach, "n_groups": g}
+def reward_table(found: Found) -> list[list[str]]:
+    """Rows of method, accuracy in per cent at each budget, and value's lead in points at the last."""
+    last, rows = TRAINED_AT[-1], []
+    for method in METHODS:
+        by = found.rewards[method]
+        lead = 100 * (over_seeds(found.rewards[OURS][last]) - over_seeds(by[last]))
+        ahead = "" if method == OURS else printed(mean_of(lead, found.curves.groups), 1)
+        rows.append([method, *(f"{100 * np.nanmean(over_seeds(by[b])):.1f}" for b in TRAINED_AT), ahead])
+    return rows
 
 
-def _check_spent(bought: pl.DataFrame, budget: int) -> None:
-    if bought.height != budget or bought["external_ref"].n_unique() != budget:
-        raise InputError(f"bought {bought['external_ref'].n_unique()} different votes", expected=f"{budget}",
-                         next="lower --budget to what is on sale")  # fmt: skip
-
-
-def _spread(sd: float | None) -> str:
-    """One seed has no spread."""
-    return "" if sd is None else f" ± {sd:.4f}"
-
-
-def _skills(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{low:.2f} … {high:.2f}"
-
-
-def markdown(found: dict[str, object]) -> str:
-    """The result as a table and a list of paired differences."""
-    rows = [
-        f"| {r['method']} | {r['three_way']:.4f}{_spread(r['three_way_sd'])} "
-        f"| {r['two_way']:.4f}{_spread(r['two_way_sd'])} | {_skills(r['skill_low'], r['skill_high'])} |"
-        for r in found["means"]  # type: ignore[attr-defined]
-    ]
-    gaps = [
-        f"| {d['better']} − {d['than']} | {d['score'].replace('_', '-')} | {100 * d['d']:+.2f} "
-        f"| {100 * d['low']:+.2f} … {100 * d['high']:+.2f} | {d['n_groups']} |"
-        for d in found["differences"]  # type: ignore[attr-defined]
-    ]
-    return "\n".join([
-        f"## Routing on {found['data']}, consensus {found['consensus']}: {found['budget']} purchases "
-        f"of {found['n_for_sale']} on sale, "
-        f"{found['n_pairs']} pairs, {found['seeds']} seeds",
-        "", "Mean agreement with the truth votes on all pairs, ± spread over seeds; the skill that the consensus gives",
-        "to people, least and largest of the seeds.", "",
-        "| method | three-way | two-way on decided truth | skill of people |", "|---|---|---|---|", *rows, "",
-        "Paired differences in points; 95 % intervals clustered by group (10 groups or fewer: descriptive).", "",
-        "| difference | score | points | interval | groups |", "|---|---|---|---|---|", *gaps, "",
-        f"{found['seconds']:.1f} s. {beside()}",
-    ])  # fmt: skip
-
-
-def measure(folder: Path, rule: str, budget: int, seeds: int) -> dict[str, object]:
-    """Everything the bench reports for one consensus rule, as plain values."""
-    if seeds < 1 or budget < 1:
-        raise InputError(f"{seeds} seeds, budget {budget}", expected="at least one of each")
-    began, world = time.perf_counter(), replace(load(folder), rule=RULES[rule])
-    scores = run(world, budget, seeds, lambda line: print(f"{rule}: {line}", file=sys.stderr))
-    return {
-        "data": folder.name, "consensus": rule, "budget": budget, "seeds": seeds, "n_pairs": world.texts.height,
-        "n_for_sale": votes_for_sale(world.recorded, SHARE, 0).height, "means": means(scores).to_dicts(),
-        "differences": differences(scores, world.texts.select("pair_id", "group_id")),
-        "seconds": time.perf_counter() - began,
-    }  # fmt: skip
+def measure(folder: Path, rules: Sequence[str], seeds: int) -> list[dict[str, object]]:
+    """Everything the bench reports on one set, one entry per consensus rule."""
+    if seeds < 1:
+        raise InputError(f"{seeds} seeds", expected="at least one")
+    world, entries = load(folder), []
+    hyper, models = HyperScores(world), RewardModels(world)
+    for k, rule in enumerate(rules):
+        began = time.perf_counter()
+        found = run(world, rule, seeds, hyper, None if k else models)
+        areas = {m: [vars(found.curves.normalised(m, k)) for k in range(2)] for m in METHODS}
+        entries.append({
+            "data": folder.name, "consensus": rule, "seeds": seeds, "n_for_sale": found.n_for_sale, "areas": areas,
+            "seconds": time.perf_counter() - began, "markdown": tables(folder.name, rule, seeds, found, hyper),
+        })  # fmt: skip
+    return entries
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line: print the Markdown table, or JSON with --json."""
-    parser = argparse.ArgumentParser(description="What routing is worth at a fixed budget.")
-    parser.add_argument("--data", type=Path, default=real_data() / "llmfao")
-    parser.add_argument("--budget", type=int, default=BUDGET)
+    """Command line: print Markdown tables, or JSON with --json."""
+    parser = argparse.ArgumentParser(description="What routing is worth, by budget.")
+    parser.add_argument("--data", type=Path, action="append", help=f"a set's folder; default: {SETS}")
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--consensus", choices=list(RULES), action="append", help="default: each")
+    parser.add_argument("--consensus", action="append", help="default: majority and one_coin")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(arguments)
+    folders = asked.data or [real_data() / name for name in SETS]
     try:
-        found = [measure(asked.data, rule, asked.budget, asked.seeds) for rule in asked.consensus or RULES]
+        found = [e for f in folders for e in measure(f, asked.consensus or ["majority", "one_coin"], asked.seeds)]
     except TiebreakError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    print(json.dumps(found) if asked.json else "\n\n".join(map(markdown, found)))
+    took = f"{sum(float(str(e['seconds'])) for e in found):.0f} s. {beside()}"
+    print(json.dumps(found) if asked.json else "\n\n".join([*(str(e["markdown"]) for e in found), took]))
     return 0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -164,6 +165,64 @@ class Annotate(Protocol):
 
         Out: frames `votes` and `answers` for those that came to an end. Asking again gives the same ids.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class Page:
+    """What an annotation platform needs to know of one queue to show its tasks."""
+
+    dataset: str
+    queue: str
+    guideline: str
+    """Markdown, shown beside every task"""
+    attributes: tuple[str, ...] = ()
+    """rated from 1 to 5 on each response"""
+    asks_why: bool = True
+    is_blind: bool = True
+    overlap: int = 1
+    """people who answer each task"""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What an annotation platform tells since a moment."""
+
+    submissions: pl.DataFrame
+    """frame PULLED; one row per submission that is new, edited, skipped or deleted, unchanged ones may be among them"""
+    watermark_at: datetime | None
+    """ask again from here; None: nothing was ever seen"""
+
+
+class Platform(Protocol):
+    """An annotation platform: a foreign server where people work whenever they like. It knows no opinion of ours.
+
+    Every method raises PlatformError: what the server said, what was expected, what to do next.
+    """
+
+    @property
+    def system(self) -> str:
+        """Name and installation, free of user, password and token: part of every submission's name."""
+        ...
+
+    def prepare(self, page: Page) -> str:
+        """The project of a queue, made or brought up to date; its id. A second time: nothing changes."""
+        ...
+
+    def send(self, project: str, cards: pl.DataFrame) -> pl.DataFrame:
+        """Frame CARDS in; (task_key, external_id) out, one row each. A card that is there already is not sent twice."""
+        ...
+
+    def pull(self, project: str, since: datetime | None) -> Changes:
+        """What changed since `since`, with overlap; from the beginning for None."""
+        ...
+
+    def held(self, project: str) -> pl.DataFrame:
+        """(external_id, task_key, n_submissions) of every task there; task_key null for one that is not ours."""
+        ...
+
+    def recall(self, project: str, external_ids: Sequence[str]) -> pl.DataFrame:
+        """(external_id, is_gone): take tasks back that nobody has answered; one with an answer stays."""
         ...
 
 

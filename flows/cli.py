@@ -132,8 +132,6 @@ def _stage_command(verb: str, stage: str, doc: str) -> None:
 
 for _verb, _stage, _doc in (
     ("score", "score", "Let the promoted reward model vote, for the open round."),
-    ("send", "send", "Send the open round's routes to people."),
-    ("collect", "collect", "Take in what people answered."),
     ("settle", "settle", "From votes to labels: consensus, then filter."),
     ("release", "release", "Release a version if the labels changed."),
     ("retrain", "retrain", "Train a candidate on the newest version."),
@@ -141,6 +139,43 @@ for _verb, _stage, _doc in (
     ("promote", "gate", "Let the gate decide; closes the round."),
 ):
     _stage_command(_verb, _stage, _doc)
+
+
+@app.command()
+def send(recipe: Annotated[Path | None, typer.Option(help="Recipe; default: the workspace's.")] = None) -> None:
+    """Send routes that have no task yet to people."""
+    from flows import annotating
+
+    annotating.send(_State.root, recipe, say=typer.echo)
+
+
+@app.command()
+def collect(
+    recipe: Annotated[Path | None, typer.Option(help="Recipe; default: the workspace's.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Read everything again, and put right what the platform lost.")
+    ] = False,
+    listen: Annotated[
+        int | None, typer.Option("--listen", help="Port on 127.0.0.1: collect after every webhook, until Ctrl-C.")
+    ] = None,
+) -> None:
+    """Take in what people answered, and send the next steps of what they contradicted. Safe to run on a schedule."""
+    from flows import annotating
+
+    if listen is None:
+        annotating.collect(_State.root, recipe, is_full=full, say=typer.echo)
+    else:
+        annotating.listen(_State.root, recipe, listen, say=typer.echo)
+
+
+@app.command()
+def recall(
+    recipe: Annotated[Path | None, typer.Option(help="Recipe; default: the workspace's.")] = None, as_json: Json = False
+) -> None:
+    """Take back tasks that nobody needs to answer any more."""
+    from flows import annotating
+
+    _print(annotating.recall(_State.root, recipe, say=typer.echo), as_json)
 
 
 def _asking_command(verb: str, doc: str) -> None:
@@ -272,11 +307,23 @@ def judges(
 
 
 @app.command()
-def annotators(as_json: Json = False) -> None:
-    """People with their votes and fitted skill."""
-    from flows import commands
+def annotators(
+    feedback: Annotated[Path | None, typer.Option(help="Write a page for each annotator into this folder.")] = None,
+    pay: Annotated[bool, typer.Option("--pay", help="Votes, hours and money per annotator and round.")] = False,
+    agreement: Annotated[bool, typer.Option("--agreement", help="Krippendorff's alpha of people.")] = False,
+    as_json: Json = False,
+) -> None:
+    """People: votes, skill, gold tasks, position preference, speed, anchoring, drift, and what stands out."""
+    from flows import annotators as people
 
-    _print(commands.voters(_State.root, "human"), as_json)
+    if feedback:
+        _print(people.feedback(_State.root, feedback), as_json)
+    elif pay:
+        _print(people.pay_report(_State.root), as_json)
+    elif agreement:
+        _print(people.agreement_report(_State.root), as_json)
+    else:
+        _print(people.annotators(_State.root, is_whole=as_json), as_json)
 
 
 @app.command()

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
+from curate.consensus.crowdlab import crowdlab
+from curate.consensus.dawid_skene import dawid_skene
+from curate.consensus.mace import mace
 from curate.consensus.majority import majority
 from curate.consensus.one_coin import one_coin
 from curate.consensus.opinions import Consensus
+from curate.consensus.worker_bradley_terry import worker_bradley_terry
 from curate.judging.calibration import apply_calibration, fit_calibration, votes_on_gold
 from curate.judging.verdicts import tie_long_slight_wins
 from flows.rating import INSTRUMENT as RATING
 from schemas.sections import Judging
 
+COUNTING: dict[str, Callable[[pl.DataFrame], Consensus]] = {
+    "majority": majority, "one_coin": one_coin, "dawid_skene": dawid_skene, "mace": mace, "crowdlab": crowdlab,
+}
+"""methods that read folded evidence"""
 
-def consensus_of(evidence: pl.DataFrame, method: str) -> Consensus:
-    """Posteriors and voter fits of EVIDENCE by `majority` or `one_coin`."""
-    return majority(evidence) if method == "majority" else one_coin(evidence)
+
+def consensus_of(
+    evidence: pl.DataFrame, method: str, *, votes: pl.DataFrame, voters: pl.DataFrame, pairs: pl.DataFrame | None = None
+) -> Consensus:
+    """Posteriors and voter fits by a method of the recipe, of EVIDENCE or of the votes it was folded from.
+
+    A method that knows of order reads both orders as they were said. `pairs` (pair_id, response_a, response_b) lets
+    it learn from responses that recur. Always fitted from the beginning: a warm start ends within a tolerance of the
+    same optimum, and equal votes are to give equal rows.
+    """
+    if method == "worker_bradley_terry":
+        return worker_bradley_terry(votes, voters, pairs=pairs).consensus
+    return COUNTING[method](evidence)
 
 
 def read_as_told(

@@ -1,23 +1,49 @@
-"""Label: reward model and people vote on the pairs that lack their vote. Judges: flows/judging.py."""
+"""Label: the reward model votes on the pairs that lack its vote, and the pairs for people are chosen.
+
+Judges: flows/judging.py. People: flows/people.py.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from curate.adapters.replay import ReplayAnnotator
 from curate.consensus.folding import fold_orders
-from curate.routing.allocation import choose
-from curate.routing.audit import audits
+from curate.routing.allocation import People, decide
+from curate.routing.audit import audits, opinions
 from curate.routing.candidates import candidates
+from curate.routing.diversity import clusters
+from curate.routing.escalation import first_votes
 from curate.routing.skill import human_skill
 from curate.routing.wrongness import calibrated
 from flows.consensus import consensus_of, read_as_told
+from flows.counting import attention_gold, counted_votes
 from flows.release import calibrate_gold
 from flows.reward_models import load_incumbent, votes_of_model
-from flows.rounds import Turn, now
-from schemas.ids import content_id_expr, uniform_expr
-from schemas.tables import ROUTES, SCORES, TASKS, VOTERS
+from flows.rounds import Turn
+from flows.scoring import Scene, scored
+from schemas.tables import ROUTES, SCORES, VOTERS
 from warehouse.store import Writer
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of the pairs that people may be asked about, as of now."""
+
+    evidence: pl.DataFrame
+    """contract EVIDENCE, as the recipe reads its votes"""
+    votes: pl.DataFrame
+    """the current votes behind it"""
+    told: pl.DataFrame
+    """the same, as the recipe reads them: calibrated, slight long wins tied"""
+    voters: pl.DataFrame
+    texts: pl.DataFrame
+    """pair_id, group_id, prompt, text_a, text_b of every pair in scope whose label follows from no other"""
+    pairs: pl.DataFrame
+    """pair_id, response_a, response_b of the same"""
 
 
 def score(turn: Turn) -> int:
@@ -40,57 +66,47 @@ def score(turn: Turn) -> int:
 def route(turn: Turn) -> int:
     """Decide once per round which pairs people are asked about. The decision and its mark are one transaction."""
     with turn.store.write("route") as writer:
-        as_of = int(writer.query("last_seq").item())
-        # Nobody is asked about a pair whose label follows from others.
-        asked = writer.query("scope_pairs", sources=turn.sources).filter(~pl.col("is_derived"))
-        votes = turn.current_votes(writer, as_of).join(asked, on="pair_id", how="semi", maintain_order="left")
-        voters = writer.query("all_voters")
-        texts = writer.query("pair_texts", {"wanted": asked})
+        standing = standing_of(turn, writer)
         buyable = _buyable(turn, writer)
-        audited = writer.query("audit_routes", dataset=turn.recipe.dataset)
-        gold = calibrate_gold(turn, writer)
-    votes, _ = read_as_told(votes, voters, gold, texts, turn.recipe.judging)
-    has_people = turn.recipe.people.engine != "none"
-    routes = _choose(turn, votes, voters, texts, buyable, audited) if has_people else ROUTES.empty()
+        answered = writer.query("answered_routes", dataset=turn.recipe.dataset)
+        under_way = writer.query("pairs_under_way", dataset=turn.recipe.dataset)["pair_id"]
+        gold = attention_gold(turn, writer)["pair_id"]
+        steering = _steering(turn, writer)
+    routes = ROUTES.empty()
+    if turn.recipe.people.engine != "none":
+        routes = _choose(turn, standing, buyable, answered, [*under_way, *gold], steering)
     with turn.store.write("route") as writer:
         return turn.finish(writer, "route", routes.height, {"routes": routes})
 
 
-def send(turn: Turn) -> int:
-    """A task for every route to a person that has none, sides shuffled by content."""
-    with turn.store.write("send") as writer:
-        routes = writer.query("routes_to_send", dataset=turn.recipe.dataset, sources=turn.sources)
-        annotator = turn.engines.annotate(*_recorded(turn, writer))
-    if annotator is None or routes.height == 0:
-        with turn.store.write("send") as writer:
-            return turn.finish(writer, "send", 0, {})
-    queue = turn.recipe.people.engine
-    is_a_first = uniform_expr(turn.recipe.seed, [pl.lit("shown_first"), "route_id"]) < 0.5
-    tasks = routes.with_columns(
-        content_id_expr(["route_id", pl.lit(queue)]).alias("task_key"),
-        queue=pl.lit(queue), system=pl.lit(queue), is_prefilled=pl.lit(False), sent_at=pl.lit(now()),
-        shown_first=pl.when(is_a_first).then(pl.lit("a")).otherwise(pl.lit("b")),
-    )
-    sent = annotator.send(tasks)
-    with turn.store.write("send") as writer:
-        return turn.finish(writer, "send", tasks.height, {"tasks": TASKS.complete(tasks.join(sent, on="task_key"))})
+def standing_of(turn: Turn, writer: Writer) -> Standing:
+    """Evidence on every pair that people may be asked about: nobody is asked where the label follows from others."""
+    as_of = int(writer.query("last_seq").item())
+    asked = writer.query("scope_pairs", sources=turn.sources).filter(~pl.col("is_derived"))
+    votes = turn.current_votes(writer, as_of).join(asked, on="pair_id", how="semi", maintain_order="left")
+    voters = writer.query("all_voters")
+    votes = counted_votes(turn, writer, votes, voters)
+    texts = writer.query("pair_texts", {"wanted": asked})
+    told, _ = read_as_told(votes, voters, calibrate_gold(turn, writer), texts, turn.recipe.judging)
+    pairs = writer.query("pair_responses", {"wanted": asked})
+    return Standing(fold_orders(told, voters, turn.recipe.judging.margin), votes, told, voters, texts, pairs)
 
 
-def collect(turn: Turn) -> int:
-    """Votes of people on open tasks, with the end of each task, in one transaction."""
-    with turn.store.write("collect") as writer:
-        tasks = writer.query("open_tasks", dataset=turn.recipe.dataset)
-        annotator = turn.engines.annotate(*_recorded(turn, writer))
-    if annotator is None or tasks.height == 0:
-        with turn.store.write("collect") as writer:
-            return turn.finish(writer, "collect", 0, {})
-    votes, answers = annotator.collect(tasks)
-    frames = {"voters": annotator.voters(), "votes": votes, "answers": answers}
-    with turn.store.write("collect") as writer:
-        return turn.finish(writer, "collect", votes.height, frames)
+def posteriors_of(turn: Turn, standing: Standing) -> pl.DataFrame:
+    """POSTERIORS under the recipe's consensus."""
+    return consensus_of(standing.evidence, turn.recipe.consensus.method, votes=standing.told, voters=standing.voters,
+                        pairs=standing.pairs).posteriors
 
 
-def _recorded(turn: Turn, writer: Writer) -> tuple[pl.DataFrame, pl.DataFrame]:
+def without_people(standing: Standing) -> Standing:
+    """What would be known had no person voted."""
+    human = standing.voters.filter(pl.col("kind") == "human")["voter"].implode()
+    return replace(standing, evidence=standing.evidence.filter(pl.col("kind") != "human"),
+                   votes=standing.votes.filter(~pl.col("voter").is_in(human)),
+                   told=standing.told.filter(~pl.col("voter").is_in(human)))
+
+
+def recorded_of(turn: Turn, writer: Writer) -> tuple[pl.DataFrame, pl.DataFrame]:
     """What the replay annotator knows: recorded votes in scope, and which of them were bought."""
     recorded = writer.query("recorded_votes", criterion=turn.recipe.criterion, sources=turn.sources)
     return recorded, writer.query("sold_votes")
@@ -98,19 +114,35 @@ def _recorded(turn: Turn, writer: Writer) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def _buyable(turn: Turn, writer: Writer) -> pl.DataFrame | None:
     """(pair_id, n) still for sale; None where people are not a stock of recorded votes."""
-    annotator = turn.engines.annotate(*_recorded(turn, writer))
+    annotator = turn.engines.annotate(*recorded_of(turn, writer))
     return annotator.n_buyable() if isinstance(annotator, ReplayAnnotator) else None
 
 
+def _steering(turn: Turn, writer: Writer) -> pl.DataFrame:
+    """Gold that says where the reward model errs; read only where the recipe routes by it."""
+    if turn.recipe.routing.method != "retrieval":
+        return pl.DataFrame(schema={"pair_id": pl.String})
+    return writer.query("calibrate_gold", criterion=turn.recipe.criterion, sources=turn.sources)
+
+
 def _choose(
-    turn: Turn, votes: pl.DataFrame, voters: pl.DataFrame, texts: pl.DataFrame, buyable: pl.DataFrame | None,
-    audited: pl.DataFrame,
+    turn: Turn, standing: Standing, buyable: pl.DataFrame | None, answered: pl.DataFrame, excluded: Sequence[str],
+    gold: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Routes of this round; from 100 audits on, P(label is wrong) is learned from them."""
-    evidence = fold_orders(votes, voters, turn.recipe.judging.margin)
-    posteriors = consensus_of(evidence, turn.recipe.consensus.method).posteriors
+    """Routes of this round; from 100 answers on, P(label is wrong) is learned from them.
+
+    Excluded are pairs whose task is still open, whose answer counts when it comes, and gold put before people.
+    """
+    evidence, rule, people = standing.evidence, first_votes(turn.recipe.routing), turn.recipe.people
     skill = human_skill(evidence)
-    said = audited.select("route_id", p_a="said_p_a", p_tie="said_p_tie")
-    seen = audits(audited.select(*ROUTES.schema), said)
-    pool = calibrated(candidates(posteriors, evidence, texts, buyable=buyable), seen, skill)
-    return choose(pool, turn.recipe.routing, skill, turn.recipe.people.cost_usd, turn.round_id, turn.seed("route"))
+    routes, said = answered.select(*ROUTES.schema), answered.select("route_id", p_a="said_p_a", p_tie="said_p_tie")
+    posteriors = posteriors_of(turn, standing)
+    alike = clusters(standing.texts) if rule.diversity > 0 else None
+    known = candidates(posteriors, evidence, standing.texts, buyable=buyable, excluded=excluded, known=alike)
+    pool = calibrated(known, audits(routes, said), skill, routed=opinions(routes, said))
+    rule, scores = scored(turn, rule, Scene(evidence, posteriors, standing.texts, pool, gold))
+    found = decide(pool, rule, People(skill, people.cost_usd, people.seconds_per_vote), turn.round_id,
+                   turn.seed("route"), scores=scores)
+    if found.stopped:
+        turn.say(f"route: {found.stopped}")
+    return found.routes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as distribution_version
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
+from curate.consensus.adjudication import adjudicated
 from curate.consensus.folding import fold_orders
 from curate.consensus.labels import labels_from
 from curate.consensus.opinions import Consensus, unlabelled
@@ -20,6 +21,7 @@ from curate.filtering.treatments import treat
 from curate.rewards.crossfit import cross_fit
 from curate.verifying.votes import veto
 from flows.consensus import consensus_of, read_as_told, with_calibration
+from flows.counting import counted_votes, final_votes
 from flows.exporting import write_training_folder
 from flows.rounds import Turn, now
 from flows.verifiers import vetoed
@@ -33,11 +35,8 @@ def settle(turn: Turn) -> int:
     with turn.store.write("settle") as writer:
         as_of = int(writer.query("last_seq").item())
         votes = turn.current_votes(writer, as_of)
-        voters = writer.query("all_voters")
-        scope = writer.query("scope_pairs", sources=turn.sources)
-        texts = writer.query("pair_texts", {"wanted": scope})
-        gold = calibrate_gold(turn, writer)
-    consensus, labels = settled(turn, votes, voters, gold, scope, texts)
+        ground = ground_of(turn, writer, votes)
+    consensus, labels = settled(turn, ground)
     with turn.store.write("settle") as writer:
         return _record_labels(turn, writer, labels, consensus, as_of)
 
@@ -48,22 +47,48 @@ def calibrate_gold(turn: Turn, writer: Writer) -> pl.DataFrame:
     return gold if turn.recipe.judging.calibration != "none" else gold.clear()
 
 
-def settled(
-    turn: Turn, votes: pl.DataFrame, voters: pl.DataFrame, gold: pl.DataFrame, scope: pl.DataFrame, texts: pl.DataFrame
-) -> tuple[Consensus, pl.DataFrame]:
-    """Consensus and filtered labels of the given votes: the pure middle of `settle`, also what `verify` repeats."""
-    recipe = turn.recipe
-    told, fits = read_as_told(votes, voters, gold, texts, recipe.judging)
+@dataclass(frozen=True)
+class Ground:
+    """Everything that a settling reads."""
+
+    votes: pl.DataFrame
+    """current votes of the panel and of people, less those that the recipe's `people.quality` leaves out"""
+    voters: pl.DataFrame
+    gold: pl.DataFrame
+    """calibrate gold"""
+    scope: pl.DataFrame
+    texts: pl.DataFrame
+    pairs: pl.DataFrame
+    """(pair_id, response_a, response_b) of the scope"""
+    finals: pl.DataFrame
+    """(pair_id, p_a, p_tie) of experts' votes on what was left open"""
+
+
+def ground_of(turn: Turn, writer: Writer, votes: pl.DataFrame) -> Ground:
+    """What a settling of the given current votes reads."""
+    voters = writer.query("all_voters")
+    scope = writer.query("scope_pairs", sources=turn.sources)
+    counting = counted_votes(turn, writer, votes, voters)
+    return Ground(
+        counting, voters, calibrate_gold(turn, writer), scope, writer.query("pair_texts", {"wanted": scope}),
+        writer.query("pair_responses", {"wanted": scope}), final_votes(turn, writer, counting),
+    )
+
+
+def settled(turn: Turn, ground: Ground) -> tuple[Consensus, pl.DataFrame]:
+    """Consensus and filtered labels: the pure middle of `settle`, also what `verify` repeats."""
+    recipe, voters = turn.recipe, ground.voters
+    told, fits = read_as_told(ground.votes, voters, ground.gold, ground.texts, recipe.judging)
     evidence = fold_orders(told, voters, recipe.judging.margin)
-    consensus = consensus_of(evidence, recipe.consensus.method)
+    consensus = consensus_of(evidence, recipe.consensus.method, votes=told, voters=voters, pairs=ground.pairs)
     consensus = replace(consensus, voter_fits=with_calibration(consensus.voter_fits, fits))
-    identical = scope.filter("is_identical")["pair_id"]
-    barred = vetoed(turn, votes)
+    identical = ground.scope.filter("is_identical")["pair_id"]
+    barred = vetoed(turn, ground.votes)
     labels = veto(labels_from(consensus.posteriors, recipe.consensus, recipe.filtering, identical), barred)
     if recipe.filtering.method != "none":
-        treated = treat(labels, _strengths(turn, labels, texts), consensus.posteriors, recipe.filtering)
-        labels = veto(treated, barred)
-    return consensus, pl.concat([labels, _without_opinion(labels, evidence, scope)]).sort("pair_id")
+        labels = treat(labels, _strengths(turn, labels, ground.texts), consensus.posteriors, recipe.filtering)
+    labels = veto(adjudicated(labels, ground.finals, recipe.filtering), barred)
+    return consensus, pl.concat([labels, _without_opinion(labels, evidence, ground.scope)]).sort("pair_id")
 
 
 def release(turn: Turn) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from curate.consensus.folding import fold_orders
-from curate.routing.audit import audit_estimate, audits
+from curate.routing.audit import audit_estimate, audits, second_opinions
 from curate.routing.skill import human_skill
 from flows.commands import resolve
 from flows.printing import table
@@ -44,19 +44,20 @@ def _dataset(reader: Reader, dataset: str) -> str:
 
 def _audit(reader: Reader, dataset: str) -> str:
     """Error of the labels by the random audit, corrected for people's own errors."""
-    routed = reader.query("audit_routes", dataset=dataset)
-    seen = audits(routed.select(*ROUTES.schema), routed.select("route_id", p_a="said_p_a", p_tie="said_p_tie"))
+    answered = reader.query("answered_routes", dataset=dataset)
+    routed, said = answered.select(*ROUTES.schema), answered.select("route_id", p_a="said_p_a", p_tie="said_p_tie")
+    seen, seconds = audits(routed, said), second_opinions(routed, said)
     if seen.height < FEWEST_AUDITS:
         return f"{seen.height} audit votes so far; an estimate needs {FEWEST_AUDITS}"
     people = reader.query("human_votes", dataset=dataset)
     skill = human_skill(fold_orders(VOTES.complete(people), reader.query("all_voters"), 0.0))
     if seen["group_id"].n_unique() < 2 or skill <= 1 / 3:
         return f"no estimate from {seen.height} audit votes: one group only, or people agree no more than by chance"
-    found = audit_estimate(seen, skill)
+    found = audit_estimate(seen, skill, seconds=seconds)
     return (
         f"{found.error:.3f} [{found.low:.3f}, {found.high:.3f}] from {found.n_pairs} pairs in {found.n_groups} groups"
         f"{' (descriptive)' if found.is_descriptive else ''}; {found.contradicted:.3f} contradicted, "
-        f"people taken to be right {skill:.2f} of the time"
+        f"people taken to be right {found.human_skill:.2f} of the time"
     )
 
 

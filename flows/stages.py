@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from flows.gold import mark_gold
 from flows.judging import judge
-from flows.label import collect, route, score, send
+from flows.label import route, score
+from flows.people import collect, send
 from flows.release import export, release, settle
 from flows.retrain import evaluate, gate, retrain
 from flows.rounds import Stage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +10,7 @@ import polars as pl
 from flows.calling import thread_fan_out
 from flows.engines import engines_of
 from flows.examining import as_of
-from flows.release import calibrate_gold, settled
+from flows.release import ground_of, settled
 from flows.rounds import Turn
 from schemas.errors import RefusedError
 from schemas.recipe import parse_recipe
@@ -45,16 +46,13 @@ def _recomputed(store: Store, row: dict[str, object]) -> dict[str, object]:
     engines = engines_of(recipe).for_round(0.0)
     turn = Turn(store, engines, recipe, str(row["round_id"]), n, n - 1, thread_fan_out(1))
     with store.write("verify") as writer:
-        votes = turn.current_votes(writer, int(str(row["as_of"])))
-        voters = writer.query("all_voters")
+        ground = ground_of(turn, writer, turn.current_votes(writer, int(str(row["as_of"]))))
         members = writer.query("version_members", dataset=dataset, n=n)
-        scope = writer.query("scope_pairs", sources=turn.sources)
-        texts = writer.query("pair_texts", {"wanted": scope})
         settled_at = writer.query("settled_at", label_set=row["label_set"]).item()
-        gold = as_of(calibrate_gold(turn, writer), "added_at", settled_at)
     # Pairs that joined the scope since are no part of the version.
-    known = scope.join(members, on="pair_id", how="semi")
-    _, labels = settled(turn, votes, voters, gold, known, texts.join(known, on="pair_id", how="semi"))
+    kept = ("scope", "texts", "pairs")
+    parts = {name: getattr(ground, name).join(members, on="pair_id", how="semi") for name in kept}
+    _, labels = settled(turn, replace(ground, gold=as_of(ground.gold, "added_at", settled_at), **parts))
     return _compared(members.filter(pl.col("reason") != "withdrawn"), labels)
 
 

@@ -9,6 +9,7 @@
     │   ├── RefusedError          asked for something the data does not allow
     │   │   └── SpendLimitError   the money that settings allow is spent; what was answered is recorded
     │   ├── CallFailedError       engines did not answer; what they did answer is recorded
+    │   ├── PlatformError         an annotation platform refused, failed or holds what we did not put there
     │   └── NotThereYetError      a documented command that a later release brings
     └── InternalError             ours: exit 1, traceback
         ├── ContractError         a frame that breaks its table's contract
@@ -63,6 +64,10 @@ class SpendLimitError(RefusedError):
 
 class CallFailedError(UserError):
     """Some calls got no answer from any endpoint. Those that did are recorded; a next run asks the rest."""
+
+
+class PlatformError(UserError):
+    """An annotation platform refused, failed, or holds what we did not put there. What was read is recorded."""
 
 
 class NotThereYetError(UserError):

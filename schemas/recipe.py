@@ -14,42 +14,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from schemas.errors import RecipeError
 from schemas.ids import content_id
+from schemas.people import Consensus, People, Routing
 from schemas.sections import Judging, Model, Positive, Section, Share, Synthesis, World
-
-
-class People(Section):
-    """Who annotates."""
-
-    engine: Literal["none", "replay", "simulated"] = "none"
-    """`replay` sells recorded votes, `simulated` asks the world's annotators, `none` asks nobody"""
-    share_for_sale: Share = 0.5
-    """replay: share of each pair's recorded votes that can be bought, rounded down; the rest is truth"""
-    cost_usd: float = Field(0.25, ge=0)
-    """price of one human vote"""
-
-
-class Routing(Section):
-    """Who votes next, under which budget."""
-
-    method: Literal["none", "random", "disagreement", "value"] = "value"
-    """how pairs are chosen beside the random audit"""
-    budget_votes: int = Field(0, ge=0)
-    """human votes per round"""
-    budget_usd: float | None = Field(None, ge=0)
-    """money for human votes per round; whichever budget ends first"""
-    audit_share: Share = 0.05
-    """share of the budget routed at random: keeps estimates unbiased and is the audit"""
-    max_votes_per_pair: int = Field(1, ge=1)
-    """human votes asked for on one pair in one round"""
-
-
-class Consensus(Section):
-    """From votes to a posterior."""
-
-    method: Literal["majority", "one_coin"] = "majority"
-    """majority of voters, or one skill per voter (Dawid and Skene with one coin)"""
-    min_votes: int = Field(1, ge=1)
-    """a label of fewer votes is dropped with the reason `too_few_votes`"""
 
 
 class Filtering(Section):
@@ -174,6 +140,8 @@ _FIRST = {
     "synthesis": {"responses_per_prompt", "pairs_per_prompt"},
     "judging": {"judges", "margin", "instrument"},
     "gold": {"gate_share", "min_human_votes", "min_certainty"},
+    "people": {"engine", "share_for_sale", "cost_usd"},
+    "routing": {"method", "budget_votes", "budget_usd", "audit_share", "max_votes_per_pair"},
 }
 """fields of the first release in sections that grew later"""
 

@@ -1,4 +1,4 @@
-"""Settings of served models: where they are, what they cost, how hard they may be asked.
+"""Settings of the outside: where served models and annotators are, what they cost, how hard they may be asked.
 
 Settings decide only where and how; none of them enters an id or a fingerprint. They hold *names* of
 secrets, never secrets. Written as TOML, in `settings.toml` of the workspace or where TIEBREAK_SETTINGS
@@ -17,6 +17,17 @@ from schemas.errors import RecipeError
 from schemas.sections import Section
 
 Seconds = Annotated[float, Field(gt=0)]
+SecretName = Annotated[str, Field(pattern=r"^([A-Z][A-Z0-9_]*)?$")]
+
+
+def plain_address(url: str) -> str:
+    """An http or https address without its last slash. Raises ValueError for one that carries a secret."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("an http or https address is expected")
+    if parts.username or parts.password or parts.query:
+        raise ValueError("no user, password or query in an address: the key goes into `key`, by name")
+    return url.rstrip("/")
 
 
 class Endpoint(Section):
@@ -26,7 +37,7 @@ class Endpoint(Section):
     """name under which it is served; `model` of the recipe's `[[models]]`"""
     url: str
     """for example http://127.0.0.1:8000/v1; without user, password or query"""
-    key: Annotated[str, Field(pattern=r"^([A-Z][A-Z0-9_]*)?$")] = ""
+    key: SecretName = ""
     """name of an environment variable, or of an entry in the file TIEBREAK_SECRETS: capital letters, digits and _"""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """share of the calls it gets, against the other endpoints of its model"""
@@ -40,12 +51,7 @@ class Endpoint(Section):
     @field_validator("url")
     @classmethod
     def _is_plain(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("an http or https address is expected")
-        if parts.username or parts.password or parts.query:
-            raise ValueError("no user, password or query in an address: the key goes into `key`, by name")
-        return url.rstrip("/")
+        return plain_address(url)
 
 
 class Price(Section):
@@ -59,6 +65,45 @@ class Price(Section):
     """of what comes back"""
     usd_per_hour: float = Field(0.0, ge=0)
     """of seconds that calls take, for one's own machines: shared evenly by the calls in flight"""
+
+
+class Queue(Section):
+    """One list of tasks on an annotation platform: a project of its own, for one person or a group."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,30}$")]
+    """name of the queue: small letters, digits, - and _"""
+    capacity: int = Field(0, ge=0)
+    """open tasks at most; what does not fit waits for the next `send`; 0: no bound"""
+    is_expert: bool = False
+    """whether it takes what others leave open, and nothing else"""
+
+
+class LabelStudio(Section):
+    """A Label Studio server, one's own or the one that `make labelstudio` starts."""
+
+    url: str
+    """for example http://127.0.0.1:8080; without user, password or query"""
+    token: SecretName = "LABEL_STUDIO_TOKEN"
+    """name of an environment variable, or of an entry in the file TIEBREAK_SECRETS: a legacy or a personal token"""
+    pseudonym_key: SecretName = "TIEBREAK_PSEUDONYM_KEY"
+    """name of the secret that turns people into pseudonyms; another key makes other voters of the same people"""
+    queues: tuple[Queue, ...] = (Queue(name="all"),)
+    """projects, one each per dataset; two votes on one pair go to different queues where there are several"""
+    timeout_s: Seconds = 60.0
+    """a request that takes longer has failed"""
+
+    @field_validator("url")
+    @classmethod
+    def _is_plain(cls, url: str) -> str:
+        return plain_address(url)
+
+    @field_validator("queues")
+    @classmethod
+    def _are_named(cls, queues: tuple[Queue, ...]) -> tuple[Queue, ...]:
+        names = [queue.name for queue in queues]
+        if len(set(names)) < len(names) or all(queue.is_expert for queue in queues):
+            raise ValueError("queues of different names, one of them not for experts")
+        return queues
 
 
 class Settings(Section):
@@ -82,6 +127,8 @@ class Settings(Section):
     """mean of the first wait between attempts; doubles, with full jitter, up to a minute"""
     spend_usd_per_round: float | None = Field(None, ge=0)
     """money for calls in one round; a call that could exceed it is not made"""
+    label_studio: LabelStudio | None = None
+    """where people annotate"""
 
     def endpoints_of(self, model: str) -> tuple[Endpoint, ...]:
         """Endpoints at which a served name is found."""

@@ -91,9 +91,25 @@ ROUTES = Table("routes", "decision who votes next on a pair", ("route_id",), dic
     propensity=Column(pl.Float64, low=0, high=1), is_audit=FLAG, reason=TEXT, features=TEXT))
 TASKS = Table("tasks", "pair sent to a person", ("task_key",), dict(
     task_key=TEXT, pair_id=TEXT, route_id=TEXT, round_id=TEXT, queue=TEXT, shown_first=words("a", "b"),
-    is_prefilled=FLAG, system=TEXT, external_id=TEXT_, sent_at=TIME, recalled_at=TIME_))
+    is_prefilled=FLAG, system=TEXT, external_id=TEXT_, sent_at=TIME, recalled_at=TIME_,
+    purpose=words("vote", "gold", "onboarding", "adjudicate", is_nullable=True)))  # null: vote
 ANSWERS = Table("answers", "task that came to an end", ("task_key",), dict(
-    task_key=TEXT, outcome=words("voted", "skipped", "nothing_to_sell"), vote_id=TEXT_, answered_at=TIME))
+    task_key=TEXT, outcome=words("voted", "skipped", "nothing_to_sell", "recalled"), vote_id=TEXT_, answered_at=TIME))
+SUBMISSIONS = Table("submissions", "state of what one person submitted for one task on an annotation platform",
+    ("submission", "n"), dict(
+    submission=TEXT,  # system/installation/project/id, as the platform names it
+    n=COUNT,  # 0 as first seen; the largest n is how it stands
+    revision=TEXT,  # content id of what is said; the same said again is no new state
+    task_key=TEXT_, pair_id=TEXT_, external_id=TEXT_,  # null: a task that is not ours, or that names no pair of ours
+    voter=TEXT_,  # pseudonym of the annotator
+    outcome=words("voted", "cannot_judge", "skipped", "deleted", "refused"), vote_id=TEXT_,
+    seconds=NUMBER_,  # spent on it, as the platform measured
+    is_prefilled=FLAG,  # a pre-annotation was shown, and it began from it
+    is_taken_over=FLAG_,  # what was pre-filled came back unchanged
+    reason=TEXT_,  # of a refusal: seen, expected
+    said_at=TIME_, pulled_at=TIME))
+PULLS = Table("pulls", "reading of changes from an annotation platform", ("pull_id",), dict(
+    pull_id=TEXT, system=TEXT, project=TEXT, watermark_at=TIME_, n_seen=COUNT, n_new=COUNT, pulled_at=TIME))
 LABEL_SETS = Table("label_sets", "settling of one recipe over votes up to a moment", ("label_set",), dict(
     label_set=TEXT, dataset=TEXT, parent=TEXT_, recipe_fingerprint=TEXT, as_of=COUNT, round_id=TEXT_, settled_at=TIME))
 LABELS = Table("labels", "outcome of a pair in a label set, where it differs from the parent",
@@ -153,7 +169,7 @@ TABLES: dict[str, Table] = {t.name: t for t in (
     SCORES, GOLD, PROMPT_TAGS,
     PAIR_TAGS, FEATURES, ROUNDS, ROUND_STAGES, ROUTES, TASKS, ANSWERS, LABEL_SETS, LABELS, VOTER_FITS, VERSIONS,
     VERSION_BASES, VERSION_TAGS, MODELS, EVALUATIONS, PROMOTIONS, CALLS, EXAMS, POLICIES, RUBRICS, DISCARDS,
-    REJECTS, RUNS)}
+    SUBMISSIONS, PULLS, REJECTS, RUNS)}
 
 # Frames that pass between functions and are never stored.
 EVIDENCE = Table("evidence", "one voter's opinion on one pair, both orders of a judge folded",
@@ -170,4 +186,17 @@ COMPARISONS = Table("comparisons", "pair as a reward model trains on it or is me
 CANDIDATES = Table("candidates", "pair that a person could be asked about", ("pair_id",), dict(
     pair_id=TEXT, group_id=TEXT, p_a=SHARE, p_tie=SHARE, p_sd=NUMBER, n_votes=COUNT, n_human=COUNT,
     judge_spread=NUMBER, flip_share=SHARE, margin=NUMBER_, margin_spread=NUMBER_, length_a=COUNT, length_b=COUNT,
-    overlap=SHARE, n_buyable=COUNT_))
+    overlap=SHARE, n_buyable=COUNT_,
+    p_wrong=SHARE_,  # learned chance that the label is wrong; null: the posterior is all that is known
+    judges_a=SHARE_, judges_tie=SHARE_,  # mean opinion of voters that are not people; null: none had one
+    source=TEXT_, novelty=NUMBER_, cluster=TEXT_))  # cluster: pairs of near-identical responses; null: on its own
+CARDS = Table("cards", "task as it is put before a person", ("task_key",), dict(
+    task_key=TEXT, pair_id=TEXT, queue=TEXT, shown_first=words("a", "b"),
+    prompt=TEXT,  # JSON of messages [{role, content}]
+    system=TEXT_, text_first=TEXT, text_second=TEXT, guideline=TEXT_,  # Markdown for this item; null: the queue's own
+    prefill=STRENGTH_,  # 3: the first is much better, -3: the second; null: blind
+    prefill_by=TEXT_, prefill_score=SHARE_, purpose=words("vote", "gold", "onboarding", "adjudicate")))
+PULLED = Table("pulled_submissions", "submission as a platform gives it, or its absence", ("submission",), dict(
+    submission=TEXT, external_id=TEXT, task_key=TEXT_, user=TEXT_,  # the platform's own id of a person, never a name
+    result=TEXT_,  # raw JSON; null: deleted
+    is_skipped=FLAG, is_deleted=FLAG, is_from_prediction=FLAG, seconds=NUMBER_, said_at=TIME_))

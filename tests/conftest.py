@@ -9,14 +9,18 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from label_studio_server import browser, label_studio, label_studio_program
 from real_models import generative_server, inference, reward_server, tiny
 
 from warehouse.store import Store
 
-__all__ = ["generative_server", "inference", "reward_server", "tiny"]  # fixtures of every folder
+__all__ = [  # fixtures of every folder
+    "browser", "generative_server", "inference", "label_studio", "label_studio_program", "reward_server", "tiny",
+]
 ROOT = Path(__file__).resolve().parents[1]
 CONTROLS = (
     "TIEBREAK_DATA", "TIEBREAK_REQUIRE", "TIEBREAK_SEED", "TIEBREAK_KILLS", "TIEBREAK_FAULTS", "TIEBREAK_INFERENCE",
+    "TIEBREAK_LABEL_STUDIO",
 )
 DEFAULT_SEED = "20261121"
 

@@ -17,6 +17,7 @@ from schemas import settings
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "settings.md").read_text()
 SECTIONS: dict[str, type[BaseModel]] = {
     "Top level": settings.Settings, "`[[endpoints]]`": settings.Endpoint, "`[[prices]]`": settings.Price,
+    "`[label_studio]`": settings.LabelStudio, "`[[label_studio.queues]]`": settings.Queue,
 }
 
 

@@ -189,7 +189,8 @@ def _backtrack(
     while True:
         trial = theta - scale * step
         lower, gradient = loss_and_gradient(trial, meetings, l2)
-        if lower <= loss or scale < 1e-12:
+        # Near the optimum the loss moves by less than its rounding: a full step must not be halved for that.
+        if lower <= loss + 1e-12 * (1 + abs(loss)) or scale < 1e-12:
             return trial, lower, gradient
         scale /= 2
 

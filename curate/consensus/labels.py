@@ -5,7 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from curate.consensus.outcomes import DECIMALS, STEPS, expected_win, p_b, quantised
-from schemas.recipe import Consensus, Filtering
+from schemas.people import Consensus
+from schemas.recipe import Filtering
 from schemas.tables import LABELS, POSTERIORS
 
 

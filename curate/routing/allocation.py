@@ -3,46 +3,108 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import polars as pl
 
+from curate.routing.assignment import assign, offers, prices
 from curate.routing.disagreement import disagreement
+from curate.routing.diversity import discounted
+from curate.routing.length import length_difference
+from curate.routing.stopping import stop
 from curate.routing.uniform import audit_draw, draw
-from curate.routing.value import information, with_gains
-from schemas.ids import content_id_expr
-from schemas.recipe import Routing
+from curate.routing.value import information, with_changes, with_gains
+from schemas.errors import RefusedError
+from schemas.ids import content_id_expr, uniform_expr
+from schemas.people import Routing
 from schemas.tables import CANDIDATES, ROUTES
 
 TOLERANCE = 1e-9
 """0.3 dollars at 0.1 a vote are three votes, whatever floating point makes of the quotient"""
+SCORED = ("active_lab", "retrieval", "hyper")
+"""methods whose order comes from outside, as a score per pair"""
+SPARE = 4
+"""slots that are offered to annotators, in budgets: those whose people are all taken fall out"""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Who is asked, and why not more."""
+
+    routes: pl.DataFrame
+    """frame ROUTES, in the order of purchase"""
+    stopped: str = ""
+    """why the budget was not spent, by `stop_below`; empty: it was, or nothing was left to ask"""
+
+
+@dataclass(frozen=True)
+class People:
+    """Whom the router can ask, beside what the recipe says of everybody."""
+
+    skill: float
+    cost_usd: float
+    seconds: float = 60.0
+    """of one vote, measured or the recipe's `seconds_per_vote`"""
+    annotators: pl.DataFrame | None = None
+    """frame `assignment.ANNOTATORS`: each with a skill, price, time and capacity of its own"""
+    voted: pl.DataFrame | None = None
+    """(pair_id, voter) of people's votes so far: nobody is asked twice about a pair"""
 
 
 def choose(
-    candidates: pl.DataFrame, rule: Routing, human_skill: float, cost_usd: float, round_id: str, seed: int
+    candidates: pl.DataFrame, rule: Routing, human_skill: float, cost_usd: float, round_id: str, seed: int, *,
+    annotators: pl.DataFrame | None = None, scores: pl.DataFrame | None = None, seconds_per_vote: float = 60.0,
+    voted: pl.DataFrame | None = None, already: pl.DataFrame | None = None, limit: int | None = None,
 ) -> pl.DataFrame:
-    """Frame ROUTES, in the order of purchase: who is asked, about which pair, why, at what price.
+    """The routes of `decide`: frame ROUTES, in the order of purchase."""
+    people = People(human_skill, cost_usd, seconds_per_vote, annotators, voted)
+    return decide(candidates, rule, people, round_id, seed, scores=scores, already=already, limit=limit).routes
 
-    The budget is `budget_votes` or `budget_usd`, whichever ends first. `n_audit(...)` of it is
-    drawn uniformly from all candidates with something to buy (`is_audit`). The rest goes to the
-    slots (pair, ordinal) that are left: by expected gain per cost (`value`; equal gains by
-    information, see `value.py`), by disagreement or at random; the last two ask about every pair
-    once before they ask a second time. Remaining ties fall by content hash. `propensity` is, on
-    every row, the probability that its pair was in the audit draw. `expected_gain` is the expected
-    drop of the label's error in every method. `features` is the candidate as JSON, so a route
-    holds the label before the vote. Empty for method `none`, no budget or no candidates.
+
+def decide(
+    candidates: pl.DataFrame, rule: Routing, people: People, round_id: str, seed: int, *,
+    scores: pl.DataFrame | None = None, already: pl.DataFrame | None = None, limit: int | None = None,
+) -> Decision:
+    """Who is asked, about which pair, why, at what price, and the reason to stop early.
+
+    The budget is `budget_votes`, `budget_usd` or `budget_hours`, whichever ends first. `n_audit(...)` of
+    it is drawn uniformly from all candidates with something to buy (`is_audit`), and on
+    `second_audit_share` of those a second person is asked (ordinal 1). The rest goes to the slots
+    (pair, ordinal) that are left: by expected gain (`value`; equal gains by information, see
+    `value.py`; less by `diversity` within clusters), by difference in length, by disagreement, by
+    `scores` (pair_id, score; high first) or at random; all but `value` ask about every pair once before
+    they ask a second time. Remaining ties fall by content hash. With `annotators`, `to` names the person
+    and value goes by gain per price (`assignment.py`); without, `to` is "human" and a vote costs the
+    same everywhere. `propensity` is, on every row, the probability that its pair was in the audit draw.
+    `expected_gain` is the expected drop of the label's error in every method. `features` is the
+    candidate as JSON, so a route holds the label before the vote.
+
+    Continuous mode: `already` are this round's routes (ROUTES, and `is_answered`, absent: none), whose
+    answers `candidates` hold; `limit` bounds the next ones. Taking one at a time gives the routes of one
+    batch, in its order, as long as no answer arrives. Empty for method `none`, no budget or no
+    candidates. Raises RefusedError for a method that needs scores and has none.
     """
+    if rule.method in SCORED and scores is None:
+        raise RefusedError(f"routing method {rule.method} without scores", expected="a score per pair",
+                           next=f"compute them in curate.routing.{rule.method}")
+    spent = _Spent.of(already)
     pool = candidates.filter(pl.col("n_buyable").is_null() | (pl.col("n_buyable") > 0)).sort("pair_id")
-    budget = _affordable(rule, cost_usd)
-    if rule.method == "none" or budget == 0 or not pool.height:
-        return ROUTES.empty()
+    budget = _affordable(rule, people)
+    if rule.method == "none" or budget <= len(spent) or not pool.height:
+        return Decision(ROUTES.empty())
     n_drawn = n_audit(budget, rule.audit_share, pool.height)
-    slots = _slots(pool, rule, human_skill, round_id, seed).join(
-        audit_draw(pool, n_drawn, seed, round_id), on="pair_id", how="left"
-    ).with_columns(is_audit=pl.col("audit_rank").is_not_null() & (pl.col("ordinal") == 0))
-    keys, descending = _order(rule.method)
-    audited = slots.filter("is_audit").sort("audit_rank")
-    rest = slots.filter(~pl.col("is_audit")).sort(keys, descending=descending).head(budget - n_drawn)
-    return _as_routes(pl.concat([audited, rest]), rule, cost_usd, round_id, n_drawn / pool.height)
+    slots = _audited(_slots(pool, rule, people.skill, round_id, seed, spent, scores), pool, rule, n_drawn, spent,
+                     (round_id, seed))
+    ordered = _in_order(slots, rule)
+    if people.annotators is None:
+        bought = ordered.head(budget - len(spent)).with_columns(
+            to=pl.lit("human"), cost_usd=pl.lit(people.cost_usd, dtype=pl.Float64), seconds=pl.lit(people.seconds)
+        )
+    else:
+        bought = _assigned(ordered, pool, rule, people, seed, spent, budget)
+    stopped = stop(bought, rule.stop_below)
+    kept = bought.head(stopped.n_kept if limit is None else min(limit, stopped.n_kept))
+    return Decision(_as_routes(kept, rule, round_id, n_drawn / pool.height), stopped.reason)
 
 
 def n_audit(budget: int, share: float, n_candidates: int) -> int:
@@ -52,36 +114,151 @@ def n_audit(budget: int, share: float, n_candidates: int) -> int:
     return min(max(1, math.floor(share * budget + 0.5)), budget, n_candidates)
 
 
-def _affordable(rule: Routing, cost_usd: float) -> int:
-    if rule.budget_usd is None or cost_usd <= 0:
-        return rule.budget_votes
-    return min(rule.budget_votes, math.floor(rule.budget_usd / cost_usd + TOLERANCE))
+@dataclass(frozen=True)
+class _Spent:
+    """What this round has routed before."""
+
+    routes: pl.DataFrame
+    """pair_id, to, ordinal, is_audit, is_answered, cost_usd"""
+
+    @classmethod
+    def of(cls, already: pl.DataFrame | None) -> _Spent:
+        routes = ROUTES.empty() if already is None else already
+        is_answered = pl.col("is_answered") if "is_answered" in routes.columns else pl.lit(False).alias("is_answered")
+        return cls(routes.select("pair_id", "to", "ordinal", "is_audit", is_answered, "cost_usd"))
+
+    def __len__(self) -> int:
+        return self.routes.height
+
+    @property
+    def usd(self) -> float:
+        return float(self.routes["cost_usd"].sum())
+
+    def seconds(self, voters: pl.DataFrame) -> float:
+        """Time of the people who were asked."""
+        return float(self.routes.join(voters, left_on="to", right_on="voter")["seconds"].sum())
+
+    def by_pair(self) -> pl.DataFrame:
+        """(pair_id, n_answered, n_routed, n_audits)."""
+        return self.routes.group_by("pair_id").agg(
+            n_answered=pl.col("is_answered").sum().cast(pl.Int64), n_routed=pl.len().cast(pl.Int64),
+            n_audits=pl.col("is_audit").sum().cast(pl.Int64),
+        )
 
 
-def _slots(pool: pl.DataFrame, rule: Routing, skill: float, round_id: str, seed: int) -> pl.DataFrame:
-    on_offer = pl.col("n_buyable").fill_null(rule.max_votes_per_pair).alias("on_offer")
-    slots = with_gains(pool.with_columns(on_offer), skill, rule.max_votes_per_pair)
-    return slots.filter(pl.col("ordinal") < pl.col("on_offer")).with_columns(
-        (disagreement() * 1e9).round().alias("disagreement"),
-        information(skill).alias("information"), draw(seed, round_id, "route").alias("chance"),
+def _affordable(rule: Routing, people: People) -> int:
+    """Votes that all budgets allow; with annotators the cheapest and fastest of them, `_within` cuts exactly."""
+    cost, seconds = people.cost_usd, people.seconds
+    if people.annotators is not None and people.annotators.height:
+        cost, seconds = (float(people.annotators[c].min()) for c in ("cost_usd", "seconds"))  # type: ignore[arg-type]
+    votes = float(rule.budget_votes)
+    if rule.budget_usd is not None and cost > 0:
+        votes = min(votes, rule.budget_usd / cost)
+    if rule.budget_hours is not None and seconds > 0:
+        votes = min(votes, 3600 * rule.budget_hours / seconds)
+    return math.floor(votes + TOLERANCE)
+
+
+def _slots(
+    pool: pl.DataFrame, rule: Routing, skill: float, round_id: str, seed: int, spent: _Spent,
+    scores: pl.DataFrame | None,
+) -> pl.DataFrame:
+    """One row per pair and vote that could be asked for, with all that an order is made of.
+
+    `curve` counts votes from what the posterior holds, `ordinal` from the beginning of the round: they
+    differ by the answers that have arrived.
+    """
+    most = max(rule.max_votes_per_pair, 2 if rule.second_audit_share > 0 else 1)
+    slots = with_gains(pool, skill, most).rename({"ordinal": "curve"}).join(spent.by_pair(), on="pair_id", how="left")
+    known = slots.with_columns(pl.col("n_answered", "n_routed", "n_audits").fill_null(0)).with_columns(
+        ordinal=pl.col("curve") + pl.col("n_answered")
     )
+    open_ = known.filter(
+        pl.col("curve") < pl.col("n_buyable").fill_null(most), pl.col("ordinal") < most,
+        pl.col("ordinal") >= pl.col("n_routed"),
+    ).with_columns(
+        (disagreement() * 1e9).round().alias("disagreement"), length_difference().alias("length"),
+        information(skill).alias("information"), draw(seed, round_id, "route").alias("chance"),
+        undiscounted=pl.col("expected_gain"),
+    )
+    if rule.stop_below > 0:
+        open_ = open_.join(with_changes(pool, skill, most).rename({"ordinal": "curve"}), on=["pair_id", "curve"])
+    scored = open_ if scores is None else open_.join(scores.select("pair_id", "score"), on="pair_id", how="left")
+    return discounted(scored, rule.diversity) if rule.method == "value" else scored
+
+
+def _audited(
+    slots: pl.DataFrame, pool: pl.DataFrame, rule: Routing, n_drawn: int, spent: _Spent, chance: tuple[str, int]
+) -> pl.DataFrame:
+    """Slots with audit_rank and is_audit; slots that only a second audit vote may use are gone elsewhere."""
+    round_id, seed = chance
+    before = spent.routes.filter(pl.col("is_audit") & (pl.col("ordinal") == 0))
+    undrawn = pool.join(before, on="pair_id", how="anti")
+    n_left = max(0, n_drawn - before.height)
+    ranked = slots.join(audit_draw(undrawn, n_left, seed, round_id), on="pair_id", how="left")
+    is_first = pl.col("audit_rank").is_not_null() & (pl.col("ordinal") == 0)
+    is_audited = pl.col("audit_rank").is_not_null() | (pl.col("n_audits") > 0)
+    is_twice = uniform_expr(seed, [pl.lit("second audit"), pl.lit(round_id), "pair_id"]) < rule.second_audit_share
+    is_second = is_audited & (pl.col("ordinal") == 1) & is_twice
+    marked = ranked.with_columns(is_audit=is_first | is_second)
+    return marked.filter(pl.col("is_audit") | (pl.col("ordinal") < rule.max_votes_per_pair))
+
+
+def _in_order(slots: pl.DataFrame, rule: Routing) -> pl.DataFrame:
+    keys, descending = _order(rule.method)
+    audited = slots.filter("is_audit").sort("ordinal", "audit_rank", "chance", "pair_id")
+    rest = slots.filter(~pl.col("is_audit")).sort(keys, descending=descending, nulls_last=True)
+    return pl.concat([audited, rest])
 
 
 def _order(method: str) -> tuple[list[str], list[bool]]:
-    """Sort keys, best first. A vote costs the same everywhere, so gain per cost orders as gain does."""
+    """Sort keys, best first."""
     if method == "value":
         return ["expected_gain", "information", "chance", "pair_id", "ordinal"], [True, True, False, False, False]
-    if method == "disagreement":
-        return ["ordinal", "disagreement", "chance", "pair_id"], [False, True, False, False]
-    return ["ordinal", "chance", "pair_id"], [False, False, False]
+    if method == "random":
+        return ["ordinal", "chance", "pair_id"], [False, False, False]
+    return ["ordinal", "score" if method in SCORED else method, "chance", "pair_id"], [False, True, False, False]
 
 
-def _as_routes(slots: pl.DataFrame, rule: Routing, cost_usd: float, round_id: str, propensity: float) -> pl.DataFrame:
+def _assigned(
+    ordered: pl.DataFrame, pool: pl.DataFrame, rule: Routing, people: People, seed: int, spent: _Spent, budget: int
+) -> pl.DataFrame:
+    """The slots that people take, in the order of purchase, within every budget."""
+    if people.annotators is None or not people.annotators.height:
+        return ordered.clear().with_columns(to=pl.lit(""), cost_usd=pl.lit(0.0), seconds=pl.lit(0.0))
+    voters = prices(people.annotators, rule)
+    taken = spent.routes.group_by("to").agg(n=pl.len().cast(pl.Int64))
+    free = voters.join(taken, left_on="voter", right_on="to", how="left").with_columns(
+        capacity=pl.col("capacity") - pl.col("n").fill_null(0)
+    ).drop("n")
+    voted = pl.concat([f for f in (people.voted, spent.routes.select("pair_id", voter="to")) if f is not None])
+    offered = offers(pool, ordered.head(SPARE * budget).with_row_index("place"), free, rule, seed)
+    assigned = assign(offered, free.filter(pl.col("capacity") > 0), voted, rule.method == "value")
+    numbered = assigned.with_columns(
+        ordinal=pl.col("n_routed") + pl.int_range(pl.len()).over("pair_id"), to=pl.col("voter")
+    )
+    return _within(numbered, rule, budget - len(spent), spent.usd, spent.seconds(voters))
+
+
+def _within(votes: pl.DataFrame, rule: Routing, n_left: int, usd: float, seconds: float) -> pl.DataFrame:
+    """The longest beginning of a list of votes that every budget allows, after so much money and time."""
+    fits = pl.int_range(pl.len()) < n_left
+    if rule.budget_usd is not None:
+        fits = fits & (pl.col("cost_usd").cum_sum() + usd <= rule.budget_usd + TOLERANCE)
+    if rule.budget_hours is not None:
+        fits = fits & (pl.col("seconds").cum_sum() + seconds <= 3600 * rule.budget_hours + TOLERANCE)
+    return votes.filter(fits.cast(pl.Int8).cum_min() == 1)
+
+
+def _as_routes(slots: pl.DataFrame, rule: Routing, round_id: str, propensity: float) -> pl.DataFrame:
+    audit = pl.when(pl.col("ordinal") > 0).then(pl.lit("audit: second vote")).otherwise(
+        pl.lit("audit: drawn at random")
+    )
     return ROUTES.complete(slots.select(
         content_id_expr([pl.lit(round_id), "pair_id", "ordinal"]).alias("route_id"), "pair_id",
-        pl.lit(round_id).alias("round_id"), pl.lit("human").alias("to"), "ordinal", "expected_gain",
-        pl.lit(cost_usd, dtype=pl.Float64).alias("cost_usd"), pl.lit(propensity).alias("propensity"), "is_audit",
-        pl.when("is_audit").then(pl.lit("audit: drawn at random")).otherwise(_reason(rule.method)).alias("reason"),
+        pl.lit(round_id).alias("round_id"), "to", "ordinal", "expected_gain", "cost_usd",
+        pl.lit(propensity).alias("propensity"), "is_audit",
+        pl.when("is_audit").then(audit).otherwise(_reason(rule.method)).alias("reason"),
         pl.struct(list(CANDIDATES.columns)).struct.json_encode().alias("features"),
     ))
 
@@ -92,6 +269,10 @@ def _reason(method: str) -> pl.Expr:
     if method == "disagreement":
         spread, flips = _printed(pl.col("judge_spread")), _printed(pl.col("flip_share"))
         return pl.format("disagreement: judges spread {}, flip share {}", spread, flips)
+    if method == "length":
+        return pl.format("length: {} characters apart", pl.col("length"))
+    if method in SCORED:
+        return pl.format("{}: score {}", pl.lit(method), pl.col("score").round(4).cast(pl.String).fill_null("unknown"))
     return pl.lit("random: drawn at random")
 
 

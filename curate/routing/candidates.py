@@ -15,26 +15,31 @@ FLAT = {"p_a": 1 / 3, "p_tie": 1 / 3, "p_sd": (1 / 6) ** 0.5, "n_votes": 0, "n_h
 def candidates(
     posteriors: pl.DataFrame, evidence: pl.DataFrame, texts: pl.DataFrame, *,
     margins: pl.DataFrame | None = None, buyable: pl.DataFrame | None = None, excluded: Iterable[str] = (),
+    known: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Frame CANDIDATES, sorted by pair_id, of the pairs in `texts` that a person could be asked about.
 
     `texts` has pair_id, group_id, text_a, text_b (a COMPARISONS frame will do); a pair without a
     posterior is a candidate with a flat one. `buyable` is (pair_id, n): absent, people are
     unlimited; a pair missing from it has nothing to buy. Pairs of equal texts and `excluded` ones
-    (gate gold) never are candidates.
+    (gate gold) never are candidates. `known` is pair_id and any of source, novelty, cluster.
 
     judge_spread is the spread of expected win over voters that are not human, flip_share the share
     of their folded ballots whose verdict changed with the order; margin and margin_spread run over
-    scorers; lengths are characters; overlap is the Jaccard index of the two word sets.
+    scorers; lengths are characters; overlap is the Jaccard index of the two word sets; judges_a and
+    judges_tie are the mean opinion of voters that are not human.
     """
     rows = texts.filter((pl.col("text_a") != pl.col("text_b")) & ~pl.col("pair_id").is_in(list(excluded)))
-    known = rows.select("pair_id", "group_id", *_text_features()).join(
+    voted = rows.select("pair_id", "group_id", *_text_features()).join(
         posteriors.select("pair_id", *FLAT), on="pair_id", how="left"
     ).with_columns(pl.col(c).fill_null(v) for c, v in FLAT.items())
-    judged = known.join(_opinions_of_judges(evidence), on="pair_id", how="left").with_columns(
+    judged = voted.join(_opinions_of_judges(evidence), on="pair_id", how="left").with_columns(
         pl.col("judge_spread", "flip_share").fill_null(0.0)
     )
-    return CANDIDATES.complete(_with_buyable(_with_margins(judged, margins), buyable).sort("pair_id"))
+    rated = _with_buyable(_with_margins(judged, margins), buyable)
+    return CANDIDATES.complete(
+        (rated if known is None else rated.join(known, on="pair_id", how="left")).sort("pair_id")
+    )
 
 
 def _text_features() -> list[pl.Expr]:
@@ -49,13 +54,20 @@ def _text_features() -> list[pl.Expr]:
 
 
 def _opinions_of_judges(evidence: pl.DataFrame) -> pl.DataFrame:
-    """(pair_id, judge_spread, flip_share); a voter with several ballots on a pair counts once, by its mean."""
+    """(pair_id, flip_share, judge_spread, judges_a, judges_tie); a voter with several ballots on a pair
+    counts once, by its mean.
+    """
     win = (pl.col("p_a") + pl.col("p_tie") / 2).alias("win")
     voiced = evidence.filter(pl.col("kind") != "human").sort("pair_id", "voter", "criterion", "ballot_id")
     flipped = pl.col("is_flipped").cast(pl.Float64).mean().alias("flip_share")
     flips = voiced.group_by("pair_id", maintain_order=True).agg(flipped)
-    wins = voiced.filter(~pl.col("is_abstention")).group_by("pair_id", "voter", maintain_order=True).agg(win.mean())
-    spread = wins.group_by("pair_id", maintain_order=True).agg(pl.col("win").std(ddof=0).alias("judge_spread"))
+    wins = voiced.filter(~pl.col("is_abstention")).group_by("pair_id", "voter", maintain_order=True).agg(
+        win.mean(), pl.col("p_a", "p_tie").mean()
+    )
+    spread = wins.group_by("pair_id", maintain_order=True).agg(
+        pl.col("win").std(ddof=0).alias("judge_spread"), pl.col("p_a").mean().alias("judges_a"),
+        pl.col("p_tie").mean().alias("judges_tie"),
+    )
     return flips.join(spread, on="pair_id", how="left")
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import polars as pl
 
 from curate.consensus.outcomes import verdict
+from curate.routing.audit import skill_behind
 from schemas.errors import InputError
 
 
@@ -33,4 +32,4 @@ def human_skill(evidence: pl.DataFrame, prior: float = 0.7, prior_weight: float 
     agreed = float((shared["same"] / shared["n"]).sum())
     expected = prior**2 + (1 - prior) ** 2 / 2
     agreement = (agreed + prior_weight * expected) / (weight + prior_weight)
-    return (1 + math.sqrt(max(0.0, 6 * agreement - 2))) / 3
+    return skill_behind(agreement)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from curate.consensus.outcomes import p_b
+from curate.consensus.outcomes import DECIMALS, p_b
 from schemas.errors import InputError
+
+Floats = NDArray[np.float64]
 
 GRID = 1e9
 """gains are compared on a grid of 1e-9, so that rounding never decides who is asked"""
+LOOK_AHEAD = 1
+"""votes beyond this round's that a gain counts on: a label that two votes turn may get the second one later"""
 
 
 def expected_certainty(n_votes: int, skill: float) -> pl.Expr:
@@ -22,34 +29,58 @@ def expected_certainty(n_votes: int, skill: float) -> pl.Expr:
     expectation is Σ_counts multinomial · max_k p_k · likelihood_k. Raises InputError for a skill
     outside 0..1.
     """
-    if not 0 <= skill <= 1:
-        raise InputError(f"human skill {skill}", expected="a probability of being right, 0..1")
     classes = (pl.col("p_a"), pl.col("p_tie"), p_b(pl.col("p_a"), pl.col("p_tie")))
-    counts = [(i, j, n_votes - i - j) for i in range(n_votes + 1) for j in range(n_votes + 1 - i)]
     return pl.sum_horizontal(
-        pl.max_horizontal(p * w for p, w in zip(classes, _likelihoods(c, skill), strict=True)) for c in counts
+        pl.max_horizontal(p * w for p, w in zip(classes, likelihoods, strict=True))
+        for likelihoods in _outcomes(n_votes, skill)
     )
 
 
-def _likelihoods(counts: tuple[int, int, int], skill: float) -> list[float]:
-    """Probability of these counts under each truth, multinomial coefficient included."""
-    n, miss = sum(counts), (1 - skill) / 2
-    ways = math.factorial(n) / math.prod(math.factorial(c) for c in counts)
-    return [ways * skill**c * miss ** (n - c) for c in counts]
+def _outcomes(n_votes: int, skill: float) -> Iterator[list[float]]:
+    """For each count of votes for a, tie, b: its probability under each truth, multinomial coefficient included."""
+    if not 0 <= skill <= 1:
+        raise InputError(f"human skill {skill}", expected="a probability of being right, 0..1")
+    miss = (1 - skill) / 2
+    for i in range(n_votes + 1):
+        for j in range(n_votes + 1 - i):
+            counts = (i, j, n_votes - i - j)
+            ways = math.factorial(n_votes) / math.prod(math.factorial(c) for c in counts)
+            yield [ways * skill**c * miss ** (n_votes - c) for c in counts]
 
 
 def with_gains(candidates: pl.DataFrame, skill: float, n_ordinals: int) -> pl.DataFrame:
     """One row per candidate and ordinal 0..n_ordinals−1, with `expected_gain` of that next vote.
 
-    The gain is in label error (1 − max posterior). A first vote may be too weak to turn a label
-    that two votes can turn; so that buying greedily stays right, gains are the slopes of the least
-    concave majorant of the expected certainty, and never grow with the ordinal.
+    The gain is in label error. Without `p_wrong` it is the drop of 1 − max posterior; with it, what is
+    believed and what the consensus will make of the votes are two things (`believed_curves`). A first
+    vote may be too weak to turn a label that two votes can turn; so that buying greedily stays right,
+    gains are the slopes of the least concave majorant of the curve over votes, and never grow with
+    the ordinal.
     """
+    if "p_wrong" in candidates.columns and candidates["p_wrong"].is_not_null().any():
+        reached, _ = believed_curves(candidates, skill, n_ordinals + LOOK_AHEAD)
+        gains = candidates.with_columns(pl.Series("expected_gain", slopes(reached)[:, :n_ordinals]))
+    else:
+        gains = _by_posterior(candidates, skill, n_ordinals)
+    ordinals = pl.lit(list(range(n_ordinals)), dtype=pl.List(pl.Int64)).alias("ordinal")
+    return gains.with_columns(pl.col("expected_gain").cast(pl.List(pl.Float64)), ordinals).explode(
+        "expected_gain", "ordinal"
+    )
+
+
+def with_changes(candidates: pl.DataFrame, skill: float, n_ordinals: int) -> pl.DataFrame:
+    """(pair_id, ordinal, expected_change): labels that the next votes are expected to change, per vote."""
+    _, changed = believed_curves(candidates, skill, n_ordinals)
+    ordinals = pl.lit(list(range(n_ordinals)), dtype=pl.List(pl.Int64)).alias("ordinal")
+    each = pl.Series("expected_change", slopes(changed)).cast(pl.List(pl.Float64))
+    return candidates.select("pair_id", each, ordinals).explode("expected_change", "ordinal")
+
+
+def _by_posterior(candidates: pl.DataFrame, skill: float, n_ordinals: int) -> pl.DataFrame:
     reached = [f"certainty_{k}" for k in range(n_ordinals + 1)]
     curve = candidates.with_columns(expected_certainty(k, skill).alias(c) for k, c in enumerate(reached))
-    slopes = pl.concat_list(_slope(j, reached) for j in range(1, n_ordinals + 1)).alias("expected_gain")
-    ordinals = pl.lit(list(range(n_ordinals)), dtype=pl.List(pl.Int64)).alias("ordinal")
-    return curve.with_columns(slopes, ordinals).drop(reached).explode("expected_gain", "ordinal")
+    each = pl.concat_list(_slope(j, reached) for j in range(1, n_ordinals + 1)).alias("expected_gain")
+    return curve.with_columns(each).drop(reached)
 
 
 def _slope(j: int, reached: list[str]) -> pl.Expr:
@@ -59,6 +90,64 @@ def _slope(j: int, reached: list[str]) -> pl.Expr:
 
     steepest = [pl.max_horizontal(slope(start, end) for end in range(j, len(reached))) for start in range(j)]
     return (pl.min_horizontal(steepest) * GRID).round().clip(0) / GRID + 0.0
+
+
+def slopes(curve: Floats) -> Floats:
+    """(n, k) never negative, never growing slopes of the least concave majorant of curves (n, k + 1) over votes."""
+    k = curve.shape[1] - 1
+    gains = [
+        np.min([
+            np.max([(curve[:, end] - curve[:, start]) / (end - start) for end in range(j, k + 1)], axis=0)
+            for start in range(j)
+        ], axis=0) for j in range(1, k + 1)
+    ]
+    return np.asarray(np.round(np.maximum(np.column_stack(gains), 0.0) * GRID) / GRID, np.float64)
+
+
+def believed_curves(candidates: pl.DataFrame, skill: float, n_most: int) -> tuple[Floats, Floats]:
+    """(n, n_most + 1) chance that the label is right, and that it is another one, after 0..n_most more votes [ours].
+
+    The consensus knows p_a and p_tie: it decides which label follows from the votes. What is believed
+    of the truth is `p_wrong`, spread over the other outcomes as the consensus has them. A pair whose
+    label is believed wrong and which the consensus is sure of needs several votes to be turned, and a
+    vote that the consensus will not heed is worth nothing. Rows without p_wrong believe the consensus.
+    """
+    p, believed = _consensus(candidates), belief(candidates)
+    now = _named(p)
+    right, changed = [], []
+    for n_votes in range(n_most + 1):
+        is_right, is_other = np.zeros(len(p)), np.zeros(len(p))
+        for weights in _outcomes(n_votes, skill):
+            then, mass = _named(p * weights), believed * weights
+            is_right += (then * mass).sum(axis=1)
+            is_other += np.where((then == now).all(axis=1), 0.0, mass.sum(axis=1))
+        right.append(is_right)
+        changed.append(is_other)
+    return np.column_stack(right), np.column_stack(changed)
+
+
+def belief(candidates: pl.DataFrame) -> Floats:
+    """(n, 3) what is believed of the outcomes a, tie, b: the label's share is 1 − p_wrong where that is known."""
+    p = _consensus(candidates)
+    if "p_wrong" not in candidates.columns:
+        return p
+    is_label = _named(p)
+    others = np.where(is_label, 0.0, p + 1e-9)
+    wrong = candidates["p_wrong"].to_numpy()[:, None]
+    learned = np.where(is_label, 1 - wrong, wrong * others / others.sum(axis=1, keepdims=True))
+    return np.asarray(np.where(np.isnan(wrong), p, learned), np.float64)
+
+
+def _consensus(candidates: pl.DataFrame) -> Floats:
+    p_a, p_tie = pl.col("p_a"), pl.col("p_tie")
+    return candidates.select(p_a, p_tie, p_b(p_a, p_tie).alias("p_b")).to_numpy()
+
+
+def _named(p: Floats) -> NDArray[np.bool_]:
+    """(n, 3) which outcome a label names: as `verdict`, a tie when no side is strictly likeliest."""
+    a, tie, b = np.round(p, DECIMALS).T
+    is_a, is_b = (a > b) & (a > tie), (b > a) & (b > tie)
+    return np.column_stack([is_a, ~(is_a | is_b), is_b])
 
 
 def information(skill: float) -> pl.Expr:

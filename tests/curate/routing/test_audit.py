@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from curate.routing.allocation import choose
-from curate.routing.audit import audit_estimate, audits, error_behind
+from curate.routing.audit import audit_estimate, audits, error_behind, opinions, second_opinions, skill_behind
 from schemas.errors import RefusedError
-from schemas.recipe import Routing
+from schemas.people import Routing
 from schemas.tables import CANDIDATES
 
 
@@ -80,3 +80,60 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         estimate = audit_estimate(drawn, human_skill=1.0)
         covered += estimate.low <= 0.3 <= estimate.high
     assert 175 <= covered <= 200
+
+
+def asked_twice() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Routes with ten audits, all asked twice, and ten routed votes; every second person says b, all others a."""
+    rule = Routing(method="random", budget_votes=30, audit_share=1 / 3, second_audit_share=1.0)
+    routes = choose(pool(), rule, 0.7, 0.0, "r", 1)
+    says_a = (pl.col("ordinal") == 0).cast(pl.Float64)
+    return routes, routes.select("route_id", p_a=says_a, p_tie=pl.lit(0.0))
+
+
+def test_a_second_vote_is_no_second_audit_and_tells_whether_people_agree() -> None:
+    routes, answered = asked_twice()
+    assert audits(routes, answered).height == 10
+    assert audits(routes, answered)["is_contradicted"].sum() == 0
+    twice = second_opinions(routes, answered)
+    assert twice["pair_id"].sort().to_list() == audits(routes, answered)["pair_id"].sort().to_list()
+    assert not twice["is_agreed"].any()
+    assert second_opinions(routes, answered.head(5)).height <= 5
+
+
+def test_what_the_router_asked_for_is_no_audit_and_teaches_with_the_same_columns() -> None:
+    routes, answered = asked_twice()
+    told = opinions(routes, answered)
+    assert told.height == 10
+    assert told.columns == audits(routes, answered).columns
+    assert not set(told["route_id"]) & set(audits(routes, answered)["route_id"])
+
+
+def test_agreement_of_two_gives_the_skill_of_each() -> None:
+    assert skill_behind(0.8**2 + 0.2**2 / 2) == pytest.approx(0.8)
+    assert skill_behind(0.2) == 1 / 3
+
+
+def agreeing(seen: pl.DataFrame, n: int, agreed: int) -> pl.DataFrame:
+    """Second votes on the first `n` audits, of which `agreed` agree."""
+    return seen.head(n).select("route_id", is_agreed=pl.int_range(pl.len()) < agreed)
+
+
+def test_enough_second_votes_replace_the_skill_that_is_said() -> None:
+    """66 of 100 second votes agree: skill 0.8; 33 of 100 contradict, so (0.33 − 0.2) / 0.7 are wrong."""
+    seen = audited(33, 100)
+    learned = audit_estimate(seen, human_skill=0.99, seconds=agreeing(seen, 100, 66))
+    assert (learned.human_skill, learned.n_seconds) == (pytest.approx(0.8), 100)
+    assert learned.error == pytest.approx(0.13 / 0.7)
+    assert audit_estimate(seen, 0.8, seconds=agreeing(seen, 29, 20)).n_seconds == 0
+
+
+def test_a_skill_that_is_learned_widens_the_interval() -> None:
+    seen = audited(33, 100)
+    told, learned = audit_estimate(seen, 0.8), audit_estimate(seen, 0.8, seconds=agreeing(seen, 100, 66))
+    assert learned.high - learned.low > 1.1 * (told.high - told.low)
+
+
+def test_people_who_agree_no_more_than_by_chance_audit_nothing() -> None:
+    seen = audited(33, 100)
+    with pytest.raises(RefusedError, match="chance"):
+        audit_estimate(seen, 0.9, seconds=agreeing(seen, 100, 20))

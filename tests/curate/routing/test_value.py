@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.routing.value import expected_certainty, information, with_gains
+from curate.routing.value import (
+    belief,
+    believed_curves,
+    expected_certainty,
+    information,
+    slopes,
+    with_changes,
+    with_gains,
+)
 from schemas.errors import InputError
 
 
@@ -74,3 +83,58 @@ def test_gains_are_never_negative_never_grow_and_stay_under_the_error(p: float, 
 def test_swapping_a_and_b_changes_no_gain(p: float, q: float, skill: float) -> None:
     p_a, p_tie = p, (1 - p) * q
     assert gains(p_a, p_tie, skill, 2) == pytest.approx(gains(1 - p_a - p_tie, p_tie, skill, 2), abs=1e-8)
+
+
+def believed(p_a: float, p_tie: float, wrong: float | None) -> pl.DataFrame:
+    return pair(p_a, p_tie).with_columns(pair_id=pl.lit("p"), p_wrong=pl.lit(wrong, dtype=pl.Float64))
+
+
+def test_belief_takes_the_label_s_share_and_spreads_the_rest_as_the_consensus_does() -> None:
+    assert belief(believed(0.6, 0.1, 0.8))[0].tolist() == [pytest.approx(x) for x in (0.2, 0.2, 0.6)]
+    assert belief(believed(0.6, 0.1, None))[0].tolist() == [pytest.approx(x) for x in (0.6, 0.1, 0.3)]
+
+
+def test_a_belief_equal_to_the_posterior_is_worth_what_the_posterior_is() -> None:
+    right, _ = believed_curves(believed(0.5, 0.2, 0.5), 0.8, 3)
+    assert right[0].tolist() == [pytest.approx(certainty(0.5, 0.2, n, 0.8)) for n in range(4)]
+
+
+def test_one_believed_vote_by_hand() -> None:
+    """Consensus (.6, .05, .35), skill .8, misses .1: a vote for b turns it, one for a tie does not.
+
+    Belief (.4, .075, .525): right when a is true and a or tie is said, or b is true and b is said.
+    """
+    right, changed = believed_curves(believed(0.6, 0.05, 0.6), 0.8, 1)
+    assert right[0].tolist() == [pytest.approx(0.4), pytest.approx(0.4 * 0.9 + 0.525 * 0.8)]
+    assert changed[0].tolist() == [0, pytest.approx(0.4 * 0.1 + 0.075 * 0.1 + 0.525 * 0.8)]
+
+
+def test_a_vote_that_the_consensus_will_not_heed_is_worth_nothing_alone() -> None:
+    """It is as good as certain that the label is wrong, and the consensus needs two votes to see it."""
+    right, changed = believed_curves(believed(0.96, 0.02, 0.9), 0.8, 2)
+    assert right[0, 1] == pytest.approx(right[0, 0])
+    assert changed[0, 1] == 0
+    assert right[0, 2] > right[0, 0] + 0.3
+
+
+def test_a_label_that_two_votes_turn_is_worth_asking_for_the_first_of_them() -> None:
+    assert with_gains(believed(0.96, 0.02, 0.9), 0.8, 1)["expected_gain"][0] > 0.15
+
+
+def test_slopes_are_those_of_the_least_concave_majorant() -> None:
+    assert slopes(np.array([[0.5, 0.5, 0.9], [0.5, 0.8, 0.7]])).tolist() == [
+        [pytest.approx(0.2)] * 2, [pytest.approx(0.3), 0.0]]
+
+
+def test_changes_are_expected_per_vote() -> None:
+    found = with_changes(believed(0.5, 0.5, None), 0.8, 2)
+    assert found["ordinal"].to_list() == [0, 1]
+    assert 0 <= found["expected_change"][1] <= found["expected_change"][0] <= 1
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_swapping_a_and_b_changes_no_believed_gain(p: float, q: float, wrong: float, skill: float) -> None:
+    p_a, p_tie = round(p, 3), round((1 - p) * q, 3)
+    one, other = believed(p_a, p_tie, wrong), believed(round(1 - p_a - p_tie, 3), p_tie, wrong)
+    gains_of = [with_gains(rows, skill, 2)["expected_gain"].to_list() for rows in (one, other)]
+    assert gains_of[0] == pytest.approx(gains_of[1], abs=1e-6)

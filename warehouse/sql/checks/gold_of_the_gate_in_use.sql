@@ -1,4 +1,4 @@
--- one row per pair of a gate-gold group that was labelled or sent to a person
+-- one row per pair of a gate-gold group that was labelled, or is put before a person
 SELECT 'labels' AS in_table, pair.pair_id::VARCHAR AS pair_id
 FROM labels AS label JOIN pairs AS pair USING (pair_seq) JOIN components() AS component USING (prompt_id)
 WHERE label.action <> 'drop' AND component.group_id IN (SELECT group_id FROM gate_groups())
@@ -6,4 +6,5 @@ UNION ALL
 SELECT 'tasks', task.pair_id::VARCHAR
 FROM tasks AS task JOIN pairs AS pair ON pair.pair_id = task.pair_id
 JOIN components() AS component USING (prompt_id)
-WHERE component.group_id IN (SELECT group_id FROM gate_groups());
+WHERE component.group_id IN (SELECT group_id FROM gate_groups())
+  AND NOT EXISTS (SELECT 1 FROM answers AS answer WHERE answer.task_key = task.task_key AND answer.outcome = 'recalled');

@@ -1,0 +1,1 @@
+"""Annotating: what people are shown, who is given which task, and what their answers say."""

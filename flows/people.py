@@ -1,0 +1,121 @@
+"""People: routes become tasks, answers become votes, and a vote that contradicts calls for the next person.
+
+Nothing waits in memory for a person. `send` ends when the tasks are where people find them; `collect` takes what is
+there and goes on. What is answered later counts in the next round, or when `tiebreak collect` runs by itself.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from curate.annotating.assigning import purpose_of_route, shown_first
+from curate.annotating.doubtful import too_fast
+from curate.routing.escalation import escalate
+from flows.collecting import collect_from_platform
+from flows.label import posteriors_of, recorded_of, standing_of, without_people
+from flows.rounds import Turn, now
+from flows.sending import send_to_platform
+from schemas.ids import content_id_expr
+from schemas.tables import TASKS
+
+MAX_STEPS = 5
+"""a first vote, two seconds and an expert, and a last look: engines that answer at once are never asked more often"""
+
+
+def send(turn: Turn) -> int:
+    """A task for every route to a person that has none, of any round, as far as queues have room."""
+    n = send_now(turn)
+    with turn.store.write("send") as writer:
+        return turn.finish(writer, "send", n, {})
+
+
+def collect(turn: Turn) -> int:
+    """Votes of people on open tasks, with the end of each task; then the next steps of what they contradicted."""
+    n = collect_now(turn)
+    with turn.store.write("collect") as writer:
+        return turn.finish(writer, "collect", n, {})
+
+
+def send_now(turn: Turn) -> int:
+    """What `send` does, of no round in particular: how many tasks were sent."""
+    return send_to_platform(turn) if turn.recipe.people.engine == "label_studio" else _send_at_once(turn)
+
+
+def collect_now(turn: Turn, *, is_full: bool = False) -> int:
+    """What `collect` does, of no round in particular: how many votes came in.
+
+    Engines that answer at once are asked until no pair needs a next step; a platform is read once, and the next
+    steps are sent. `is_full`: a platform is read from the beginning, and what it holds is put right.
+    """
+    if turn.recipe.people.engine == "label_studio":
+        n = collect_from_platform(turn, is_full=is_full)
+        if escalate_now(turn):
+            turn.say(f"collect: {send_now(turn)} tasks sent for another opinion")
+        return n
+    n = _collect_at_once(turn)
+    for _ in range(MAX_STEPS):
+        if escalate_now(turn) == 0:
+            break
+        _send_at_once(turn)
+        n += _collect_at_once(turn)
+    return n
+
+
+def escalate_now(turn: Turn) -> int:
+    """Record the routes of the next steps, within what is left of their rounds' budgets; how many there are."""
+    rule, quality = turn.recipe.routing, turn.recipe.people.quality
+    if rule.escalation == "none" and quality.min_seconds == 0:
+        return 0
+    with turn.store.write("collect") as writer:
+        asked = writer.query("asked_routes", dataset=turn.recipe.dataset)
+        rounds = writer.query("round_budgets", dataset=turn.recipe.dataset)
+        standing = standing_of(turn, writer)
+    evidence = standing.evidence
+    doubtful = too_fast(standing.votes, standing.voters, quality.min_seconds).with_columns(is_doubtful=True)
+    people = _opinions(evidence).join(doubtful, on=["pair_id", "voter"], how="left").with_columns(
+        pl.col("is_doubtful").fill_null(False))
+    judged = posteriors_of(turn, without_people(standing)).select("pair_id", "p_a", "p_tie")
+    if turn.recipe.people.engine == "replay" and rule.escalation == "expert":
+        rule = rule.model_copy(update={"escalation": "second"})  # no recorded vote is more final than another
+    routes = escalate(asked, people, judged, rounds, rule, turn.recipe.people.cost_usd, turn.recipe.seed)
+    with turn.store.write("collect") as writer:
+        return writer.append({"routes": routes}).get("routes", 0)
+
+
+def _opinions(evidence: pl.DataFrame) -> pl.DataFrame:
+    """(pair_id, voter, p_a, p_tie) of people, several ballots of one person on a pair averaged by weight."""
+    voiced = evidence.filter(pl.col("kind") == "human", ~pl.col("is_abstention")).sort("pair_id", "voter", "ballot_id")
+    return voiced.group_by("pair_id", "voter", maintain_order=True).agg(
+        ((pl.col(p) * pl.col("weight")).sum() / pl.col("weight").sum()).round(12).alias(p) for p in ("p_a", "p_tie"))
+
+
+def _send_at_once(turn: Turn) -> int:
+    """Tasks for people who answer as soon as they are asked, sides shuffled by content."""
+    with turn.store.write("send") as writer:
+        routes = writer.query("routes_to_send", dataset=turn.recipe.dataset, sources=turn.sources)
+        annotator = turn.engines.annotate(*recorded_of(turn, writer))
+    if annotator is None or routes.height == 0:
+        return 0
+    queue = turn.recipe.people.engine
+    tasks = routes.with_columns(
+        content_id_expr(["route_id", pl.lit(queue)]).alias("task_key"), shown_first(turn.recipe.seed),
+        purpose_of_route(), queue=pl.lit(queue), system=pl.lit(queue), is_prefilled=pl.lit(False),
+        sent_at=pl.lit(now()))
+    sent = annotator.send(tasks)
+    with turn.store.write("send") as writer:
+        writer.append({"tasks": TASKS.complete(
+            tasks.drop("to", "n", "is_audit", "expected_gain", "reason").join(sent, on="task_key"))})
+    return tasks.height
+
+
+def _collect_at_once(turn: Turn) -> int:
+    """Votes and ends of all open tasks, in one transaction."""
+    with turn.store.write("collect") as writer:
+        tasks = writer.query("open_tasks", dataset=turn.recipe.dataset)
+        annotator = turn.engines.annotate(*recorded_of(turn, writer))
+    if annotator is None or tasks.height == 0:
+        return 0
+    votes, answers = annotator.collect(tasks)
+    with turn.store.write("collect") as writer:
+        writer.append({"voters": annotator.voters(), "votes": votes, "answers": answers})
+    return votes.height

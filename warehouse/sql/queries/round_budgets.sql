@@ -1,0 +1,2 @@
+-- one row per round of a dataset: what it may spend on people
+SELECT round_id::VARCHAR AS round_id, budget_votes, budget_usd FROM rounds WHERE dataset = $dataset ORDER BY n;

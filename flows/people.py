@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import polars as pl
 
-from curate.annotating.assigning import purpose_of_route, shown_first
-from curate.annotating.doubtful import too_fast
-from curate.routing.escalation import escalate
+from curate.annotating.assigning import is_step, purpose_of_route, shown_first
+from curate.routing.escalation import DOUBTS, escalate
+from flows.annotators import asked_again
 from flows.collecting import collect_from_platform
 from flows.label import posteriors_of, recorded_of, standing_of, without_people
 from flows.rounds import Turn, now
 from flows.sending import send_to_platform
 from schemas.ids import content_id_expr
+from schemas.people import Quality
 from schemas.tables import TASKS
-
-MAX_STEPS = 5
-"""a first vote, two seconds and an expert, and a last look: engines that answer at once are never asked more often"""
+from warehouse.store import Writer
 
 
 def send(turn: Turn) -> int:
@@ -49,37 +48,52 @@ def collect_now(turn: Turn, *, is_full: bool = False) -> int:
     """
     if turn.recipe.people.engine == "label_studio":
         n = collect_from_platform(turn, is_full=is_full)
-        if escalate_now(turn):
+        escalate_now(turn)
+        if _n_steps_waiting(turn):  # those of a collecting that was killed before it sent them are among them
             turn.say(f"collect: {send_now(turn)} tasks sent for another opinion")
         return n
     n = _collect_at_once(turn)
-    for _ in range(MAX_STEPS):
-        if escalate_now(turn) == 0:
-            break
+    while escalate_now(turn):  # ends: a pair has few steps in a round, and one whose task stays open waits
         _send_at_once(turn)
         n += _collect_at_once(turn)
     return n
 
 
 def escalate_now(turn: Turn) -> int:
-    """Record the routes of the next steps, within what is left of their rounds' budgets; how many there are."""
-    rule, quality = turn.recipe.routing, turn.recipe.people.quality
-    if rule.escalation == "none" and quality.min_seconds == 0:
+    """Record the routes of the next steps, within what is left of their rounds' budgets; how many there are.
+
+    None where the recipe has neither escalation nor a rule of quality.
+    """
+    rule = turn.recipe.routing
+    if rule.escalation == "none" and turn.recipe.people.quality == Quality():
         return 0
     with turn.store.write("collect") as writer:
         asked = writer.query("asked_routes", dataset=turn.recipe.dataset)
         rounds = writer.query("round_budgets", dataset=turn.recipe.dataset)
+        doubts = _doubts(turn, writer)
         standing = standing_of(turn, writer)
-    evidence = standing.evidence
-    doubtful = too_fast(standing.votes, standing.voters, quality.min_seconds).with_columns(is_doubtful=True)
-    people = _opinions(evidence).join(doubtful, on=["pair_id", "voter"], how="left").with_columns(
-        pl.col("is_doubtful").fill_null(False))
     judged = posteriors_of(turn, without_people(standing)).select("pair_id", "p_a", "p_tie")
     if turn.recipe.people.engine == "replay" and rule.escalation == "expert":
         rule = rule.model_copy(update={"escalation": "second"})  # no recorded vote is more final than another
-    routes = escalate(asked, people, judged, rounds, rule, turn.recipe.people.cost_usd, turn.recipe.seed)
+    routes = escalate(asked, _opinions(standing.evidence), judged, rounds, doubts, rule, turn.recipe.people.cost_usd,
+                      turn.recipe.seed)
     with turn.store.write("collect") as writer:
         return writer.append({"routes": routes}).get("routes", 0)
+
+
+def _n_steps_waiting(turn: Turn) -> int:
+    """Next steps that have no task yet."""
+    with turn.store.write("collect") as writer:
+        waiting = writer.query("routes_to_send", dataset=turn.recipe.dataset, sources=turn.sources)
+    return waiting.filter(is_step()).height
+
+
+def _doubts(turn: Turn, writer: Writer) -> pl.DataFrame:
+    """(pair_id, reason) of pairs none of whose opinions on the recipe's question is sound."""
+    found = asked_again(writer, turn.recipe.people.quality)
+    of_ours = pl.col("criterion").is_in([turn.recipe.criterion, ""])
+    return found.filter(of_ours, pl.col("reason").is_in(list(DOUBTS))).unique("pair_id", keep="last").select(
+        "pair_id", "reason")
 
 
 def _opinions(evidence: pl.DataFrame) -> pl.DataFrame:

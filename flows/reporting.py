@@ -8,6 +8,7 @@ import polars as pl
 
 from curate.consensus.folding import fold_orders
 from curate.routing.audit import audit_estimate, audits, second_opinions
+from curate.routing.ledger import ledger
 from curate.routing.skill import human_skill
 from flows.commands import resolve
 from flows.printing import table
@@ -16,6 +17,8 @@ from warehouse.reader import Reader
 
 FEW_GROUPS = 10
 FEWEST_AUDITS = 10
+LEDGER_ROUNDS = 10
+"""newest versions whose routes are looked at: each reads all labels of a version"""
 
 
 def report(root: Path, version: str | None) -> str:
@@ -38,8 +41,31 @@ def _dataset(reader: Reader, dataset: str) -> str:
         rows = reader.query(query, dataset=dataset)
         shown = rows.drop("reason") if query == "report_gate" else rows
         parts.append(f"{title}\n{table(shown)}{_remarks(query, rows)}")
+    bought = _bought(reader, dataset)
+    if bought.height:
+        parts.append(f"What people were asked for, and what it changed\n{table(bought)}")
     parts.append(f"Audit: how often labels were wrong before a person looked\n{_audit(reader, dataset)}")
     return "\n\n".join(parts)
+
+
+def _bought(reader: Reader, dataset: str) -> pl.DataFrame:
+    """The routing ledger by round and reason, of the rounds that released a version: only there labels are known."""
+    released = reader.query("versions_of", dataset=dataset).tail(LEDGER_ROUNDS)
+    routes = reader.query("routes_with_votes", dataset=dataset).join(released, on="round_id", how="semi")
+    if routes.is_empty():
+        return routes
+    after = pl.concat([
+        reader.query("version_members", dataset=dataset, n=n).select(
+            "pair_id", "p_a", "p_tie", round_id=pl.lit(round_id))
+        for n, round_id in released.select("n", "round_id").iter_rows()
+    ])
+    came = routes.drop_nulls("paid_usd").select("route_id", "seconds", cost_usd="paid_usd")
+    found = ledger(routes.select(*ROUTES.schema), came, after)
+    rounds = routes.select("round_id", "round").unique()
+    return found.join(rounds, on="round_id").sort("round", "reason").select(
+        "round", "reason", "n_routes", "n_votes", pl.col("cost_usd").round(2),
+        pl.when(pl.col("seconds") > 0).then(pl.col("seconds") / 3600).alias("hours"),  # recorded votes carry no time
+        pl.col("n_changed").round(1), pl.col("expected_gain").round(2), pl.col("realised_gain").round(2))
 
 
 def _audit(reader: Reader, dataset: str) -> str:

@@ -40,6 +40,8 @@ class GoldRule(Section):
     """share of groups held out for the gate"""
     calibrate_share: Share = 0.0
     """share of groups whose gold examines and calibrates judges; they stay in training, never in the gate"""
+    attention_share: Share = 0.0
+    """share of groups whose gold is put before annotators among other tasks (`[people.quality]`); never in the gate"""
     min_human_votes: int = Field(2, ge=1)
     """a gold pair has at least so many human votes, recorded ones included"""
     min_certainty: Share = 0.0
@@ -197,7 +199,8 @@ def _check_needs(recipe: Recipe) -> None:
          "synthesis.method = 'pool' needs judging.rate and a served judge"),
         (bool(synthesis.n_grown or synthesis.contrasts or synthesis.n_failures or synthesis.has_attributes)
          and not synthesis.writer, "n_grown, contrasts, n_failures and has_attributes need synthesis.writer"),
-        (recipe.gold.gate_share + recipe.gold.calibrate_share > 1, "gold.gate_share + calibrate_share is above 1"),
+        (recipe.gold.gate_share + recipe.gold.calibrate_share + recipe.gold.attention_share > 1,
+         "gold.gate_share + calibrate_share + attention_share is above 1"),
     ]
     for is_missing, what in needs:
         if is_missing:

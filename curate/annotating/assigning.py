@@ -97,6 +97,11 @@ def shown_first(seed: int) -> pl.Expr:
     return pl.when(is_a).then(pl.lit("a")).otherwise(pl.lit("b")).alias("shown_first")
 
 
+def is_step() -> pl.Expr:
+    """Whether a route finishes a pair that somebody has answered, by its reason."""
+    return pl.any_horizontal(pl.col("reason").str.starts_with(word) for word in ESCALATED)
+
+
 def purpose_of_route() -> pl.Expr:
     """What a routed task is for: an expert adjudicates, everyone else votes."""
     return pl.when(pl.col("to") == "expert").then(pl.lit("adjudicate")).otherwise(pl.lit("vote")).alias("purpose")
@@ -129,8 +134,7 @@ def recalls(tasks: pl.DataFrame, posteriors: pl.DataFrame, scope: pl.Series) -> 
 
 def _offers(routes: pl.DataFrame, queues: Sequence[Queue], held: pl.DataFrame, seed: int) -> pl.DataFrame:
     """(route_id, pair_id, queue, place, choice): every queue a route may go to, best by `choice`."""
-    is_escalated = pl.any_horizontal(pl.col("reason").str.starts_with(word) for word in ESCALATED)
-    keys = [~is_escalated, pl.col("n"), ~pl.col("is_audit"), -pl.col("expected_gain"), pl.col("route_id")]
+    keys = [~is_step(), pl.col("n"), ~pl.col("is_audit"), -pl.col("expected_gain"), pl.col("route_id")]
     ranked = routes.sort(keys).with_columns(place=pl.int_range(pl.len()), is_expert=pl.col("to") == "expert")
     named = pl.DataFrame([(q.name, q.is_expert) for q in queues], schema={"queue": pl.String, "is_expert": pl.Boolean},
                          orient="row")

@@ -45,16 +45,6 @@ def counted(votes: pl.DataFrame, out: pl.DataFrame) -> pl.DataFrame:
     return votes.join(out, on="vote_id", how="anti", maintain_order="left")
 
 
-def too_fast(votes: pl.DataFrame, voters: pl.DataFrame, min_seconds: float) -> pl.DataFrame:
-    """(pair_id, voter) of people who answered faster than `min_seconds`: the vote counts, the pair is asked again.
-
-    A vote without a time is not fast. No rows where `min_seconds` is 0.
-    """
-    people = votes.join(voters.filter(pl.col("kind") == "human"), on="voter", how="semi")
-    fast = people.filter(pl.col("seconds") < min_seconds, pl.col("round_id").is_not_null())
-    return fast.select("pair_id", "voter").unique().sort("pair_id", "voter")
-
-
 def accuracy_on_gold(votes: pl.DataFrame, gold: pl.DataFrame) -> pl.DataFrame:
     """(voter, n, n_right, accuracy, upper) over gold pairs the voter had an opinion on, sorted by voter.
 

@@ -8,14 +8,15 @@ With o = +1 where a was shown first, −1 where b was, 0 unknown, the outcomes (
 outcome shares of the kind, whatever the pair. γ_v = exp(μ_g)(1 + ρ_v); q_v, λ_v and logit ε_v are sums of a kind's
 mean and the voter's own deviation.
 
-All latents are summed out on one fixed grid. Because the grid is shared, what a vote says at every node is a row of
-a small table (voter and order by outcome by node): a pair's log-likelihood is a sparse product with that table and
-the gradient its transpose, so an evaluation costs two sparse products whatever the number of parameters.
+All latents are summed out on one grid, made finer where voters turn out sharp. Because the grid is shared, what a vote
+says at every node is a row of a small table (voter and order by outcome by node): a pair's log-likelihood is a sparse
+product with that table and the gradient its transpose, so an evaluation costs two sparse products whatever the number
+of parameters.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,13 @@ N_TRAITS = 4
 """of a voter and of a kind: skill, order bias, tie width, lapses"""
 
 _SMALLEST = 1e-290
+
+MOST_NODES = 129
+"""A grid is not made finer beyond: 1 KB a pair."""
+
+_WIDEST_STEP = 2.0
+"""Change of the logit of a typical voter from node to node above which sums no longer stand for integrals: against
+257 nodes, probabilities move by up to 6e-5 at 1.3 to 1.6 and 1e-2 at 3 (LLMFAO), and 0.3 at 13 (PandaLM)."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,7 @@ class WorkerPrior:
     """of its logarithm: next to fixed, since two judges on LLMFAO pull it to 0.1 (marginal likelihood of all votes),
     and then help to predict people as good as nothing (log-loss 0.782, without judges 0.783, at 0.8 0.763)"""
     n_nodes: int = 33
+    """of the first grid where responses recur; where none does it is narrower, at the same spacing"""
     reach: float = 4.0
     """the grid spans ± this many standard deviations of x"""
 
@@ -152,6 +161,8 @@ class Beliefs:
     """per kind (R, K): posterior of y, what the kind sees, on the pairs that it voted on"""
     joint: list[Floats]
     """per kind but the reference (K, K): summed posterior of (x, y)"""
+    tables: list[Table]
+    """per kind what each cell says at each node"""
 
 
 class WorkerModel:
@@ -160,10 +171,17 @@ class WorkerModel:
     def __init__(self, ballots: Ballots, prior: WorkerPrior) -> None:
         self.ballots, self.prior = ballots, prior
         self.layout = Layout(ballots.n_voters, len(ballots.kinds), ballots.n_items)
-        widest = np.sqrt(prior.pair_sd**2 + 2 * prior.item_sd**2) if ballots.n_items else 1.0
-        self.nodes: Floats = np.linspace(-1.0, 1.0, prior.n_nodes) * prior.reach * widest
+        self.nodes: Floats = _grid(prior, has_items=ballots.n_items > 0)
         self.variances = self.variance(ballots.first, ballots.second)
         self.centre, self.sd = _prior_of(self.layout, prior, ballots.own_share)
+
+    def fine_enough(self, theta: Floats) -> WorkerModel:
+        """Itself, or on a grid of half the spacing where skills are too sharp for this one; parameters carry over."""
+        skills = np.exp(theta[self.layout.kinds].reshape(-1, N_TRAITS)[:, 0])
+        n = 2 * self.prior.n_nodes - 1
+        if n > MOST_NODES or skills.max() * (self.nodes[1] - self.nodes[0]) <= _WIDEST_STEP:
+            return self
+        return WorkerModel(self.ballots, replace(self.prior, n_nodes=n))
 
     def traits(self, theta: Floats) -> Floats:
         """(V, 4) skill γ, order bias q, log tie width λ, log odds of a lapse."""
@@ -204,11 +222,10 @@ class WorkerModel:
 
     def beliefs(self, theta: Floats) -> Beliefs:
         """Posterior of the latents and the log marginal likelihood."""
-        kinds, prior = self.ballots.kinds, self.latent_prior(theta)
-        told = [k.said @ t.logs.reshape(-1, len(self.nodes)) for k, t in zip(kinds, self.tables(theta), strict=True)]
-        logs = np.broadcast_to(prior, (self.ballots.n_pairs, len(self.nodes))).copy()
-        if kinds:
-            logs[kinds[0].rows] += told[0]
+        kinds, prior, tables = self.ballots.kinds, self.latent_prior(theta), self.tables(theta)
+        told = [k.said @ t.logs.reshape(-1, len(self.nodes)) for k, t in zip(kinds, tables, strict=True)]
+        logs = self._at_all_pairs(told)
+        logs += prior
         messages = []
         for k, t, w in zip(kinds[1:], told[1:], self.transitions(theta), strict=True):
             top = t.max(1, keepdims=True)
@@ -217,12 +234,24 @@ class WorkerModel:
             logs[k.rows] += np.log(message) + top
             messages.append((k.rows, likely, message, w))
         value, latent = _normalised(logs)
-        seen, joint = [latent[k.rows] for k in kinds[:1]], []
+        seen, joint = [self._of_rows(latent, k.rows) for k in kinds[:1]], []
         for rows, likely, message, w in messages:
             outer = latent[rows] / message
             seen.append(likely * (outer @ w))
             joint.append((outer.T @ likely) * w)
-        return Beliefs(value, np.exp(prior), latent, seen, joint)
+        return Beliefs(value, np.exp(prior), latent, seen, joint, tables)
+
+    def _at_all_pairs(self, told: list[Floats]) -> Floats:
+        """(P, K) what the reference kind told, 0 where it said nothing; not copied where it voted on every pair."""
+        if told and len(told[0]) == self.ballots.n_pairs:
+            return told[0]
+        logs = np.zeros((self.ballots.n_pairs, len(self.nodes)))
+        if told:
+            logs[self.ballots.kinds[0].rows] = told[0]
+        return logs
+
+    def _of_rows(self, latent: Floats, rows: Ints) -> Floats:
+        return latent if len(rows) == len(latent) else latent[rows]
 
     def log_posterior(self, theta: Floats) -> tuple[float, Floats]:
         """Log marginal likelihood plus log prior, up to a constant, and its gradient."""
@@ -240,7 +269,7 @@ class WorkerModel:
         kinds = gradient[layout.kinds].reshape(-1, N_TRAITS)
         rho = theta[layout.voters].reshape(-1, N_TRAITS)[:, 0]
         scale = np.exp(theta[layout.kinds].reshape(-1, N_TRAITS)[:, 0])
-        parts = zip(self.ballots.kinds, self.tables(theta), beliefs.seen, strict=True)
+        parts = zip(self.ballots.kinds, beliefs.tables, beliefs.seen, strict=True)
         for g, (k, table, seen) in enumerate(parts):
             slope = self.slopes(k, table, seen)
             by_voter = np.column_stack([np.bincount(k.voter, s, layout.n_voters) for s in slope.T])
@@ -283,6 +312,16 @@ class Table:
     lapse: Floats
     """(C) share of lapses"""
 
+    def scores(self, order: Floats, nodes: Floats) -> Floats:
+        """(C, 3, K, 4) derivatives of the log probabilities by γ, q, λ and the log odds of a lapse."""
+        p = self.davidson
+        slope = np.array([0.5, 0.0, -0.5])[:, None] - (p[:, 0, None] - p[:, 2, None]) / 2
+        is_tie = np.array([0.0, 1.0, 0.0])[:, None]
+        z = self.heeded * slope
+        lapsed = 1 - self.heeded - self.lapse[:, None, None]
+        parts = [z * nodes, z * order[:, None, None], self.heeded * (is_tie - p[:, 1, None]), lapsed]
+        return np.stack(parts, axis=-1)
+
 
 def table(order: Floats, traits: Floats, shares: Floats, nodes: Floats) -> Table:
     """Probabilities of the outcomes for orders (C) and traits (C, 4): Davidson's, mixed with lapses."""
@@ -313,10 +352,20 @@ def log_normal(nodes: Floats, means: Floats, variances: Floats) -> Floats:
 def _normalised(logs: Floats) -> tuple[float, Floats]:
     """Sum of the log totals of the rows, and the rows as probabilities (in place)."""
     top = logs.max(1, keepdims=True)
-    np.exp(logs - top, out=logs)
+    logs -= top
+    np.exp(logs, out=logs)
     total = logs.sum(1, keepdims=True)
     logs /= total
     return float((top + np.log(total)).sum()), logs
+
+
+def _grid(prior: WorkerPrior, *, has_items: bool) -> Floats:
+    """(K) nodes, odd in number so that they mirror about one at 0."""
+    widest = float(np.sqrt(prior.pair_sd**2 + 2 * prior.item_sd**2))
+    if has_items:
+        return np.linspace(-1.0, 1.0, prior.n_nodes) * prior.reach * widest
+    n_each = int(np.ceil((prior.n_nodes - 1) / 2 / max(widest, 1.0)))
+    return np.linspace(-1.0, 1.0, 2 * n_each + 1) * prior.reach
 
 
 def _prior_of(layout: Layout, prior: WorkerPrior, own_share: Floats) -> tuple[Floats, Floats]:

@@ -15,6 +15,7 @@ from curate.consensus.worker_model import (
     Floats,
     Ints,
     KindVotes,
+    Table,
     WorkerModel,
     kind_centre,
     log_normal,
@@ -202,8 +203,8 @@ def _trait_variances(model: WorkerModel, theta: Floats, beliefs: Beliefs) -> Flo
     """
     n = model.ballots.n_voters
     told = np.zeros((n, N_TRAITS, N_TRAITS))
-    for k, seen in zip(model.ballots.kinds, beliefs.seen, strict=True):
-        told += _told(model, theta, k, seen)
+    for k, says, seen in zip(model.ballots.kinds, beliefs.tables, beliefs.seen, strict=True):
+        told += _told(model, k, says, seen)
     values, vectors = np.linalg.eigh(told)
     told = (vectors * np.maximum(values, 0.0)[:, None]) @ vectors.transpose(0, 2, 1)
     scale = np.ones((n, N_TRAITS))
@@ -213,10 +214,9 @@ def _trait_variances(model: WorkerModel, theta: Floats, beliefs: Beliefs) -> Flo
     return np.asarray(np.linalg.inv(told).diagonal(axis1=1, axis2=2))
 
 
-def _told(model: WorkerModel, theta: Floats, votes: KindVotes, seen: Floats) -> Floats:
+def _told(model: WorkerModel, votes: KindVotes, says: Table, seen: Floats) -> Floats:
     """(V, 4, 4) observed information of the votes of one kind."""
-    says = outcome_table(votes.order, model.traits(theta)[votes.voter], votes.shares, model.nodes)
-    scores = _scores(says.davidson, says.heeded, says.lapse, votes.order, model.nodes)
+    scores = says.scores(votes.order, model.nodes)
     weight = (votes.said.T @ seen).reshape(says.logs.shape).sum(1)
     complete = np.einsum("ck,cok,coki,cokj->cij", weight, np.exp(says.logs), scores, scores, optimize=True)
     found = np.zeros((model.ballots.n_voters, N_TRAITS, N_TRAITS))
@@ -224,15 +224,6 @@ def _told(model: WorkerModel, theta: Floats, votes: KindVotes, seen: Floats) -> 
     for voter, missing in _missing(votes, scores.reshape(-1, *scores.shape[2:]), seen):
         np.add.at(found, voter, -missing)
     return found
-
-
-def _scores(davidson: Floats, heeded: Floats, lapse: Floats, order: Floats, nodes: Floats) -> Floats:
-    """(C, 3, K, 4) derivatives of the log probability of each outcome by the traits."""
-    slope = np.array([0.5, 0.0, -0.5])[:, None] - (davidson[:, 0, None] - davidson[:, 2, None]) / 2
-    is_tie = np.array([0.0, 1.0, 0.0])[:, None]
-    z = heeded * slope
-    lapsed = 1 - heeded - lapse[:, None, None]
-    return np.stack([z * nodes, z * order[:, None, None], heeded * (is_tie - davidson[:, 1, None]), lapsed], axis=-1)
 
 
 def _missing(votes: KindVotes, scores: Floats, seen: Floats) -> Iterator[tuple[Ints, Floats]]:

@@ -18,6 +18,12 @@ MAX_SECONDS = 2
 """second opinions asked for on one pair in one round: one, and another where the same person gave it or skipped"""
 SECONDS = ("second", "again")
 """first words of the reasons of routes to a second person"""
+DOUBTS = {
+    "retracted": "the answer was taken back", "fails_gold": "the annotator fails gold",
+    "against_others": "the annotator votes against the others", "like_chance": "the annotator votes like chance",
+    "drifts": "the annotator got worse", "too_fast": "the answer came too fast",
+}
+"""why no opinion on a pair is relied on (`curate.annotating.requeue`), in words"""
 
 
 def first_votes(rule: Routing) -> Routing:
@@ -35,22 +41,24 @@ def first_votes(rule: Routing) -> Routing:
 
 
 def escalate(
-    asked: pl.DataFrame, people: pl.DataFrame, judged: pl.DataFrame, rounds: pl.DataFrame, rule: Routing,
-    cost_usd: float, seed: int,
+    asked: pl.DataFrame, people: pl.DataFrame, judged: pl.DataFrame, rounds: pl.DataFrame, doubts: pl.DataFrame,
+    rule: Routing, cost_usd: float, seed: int,
 ) -> pl.DataFrame:
     """Frame ROUTES of the next steps, as many as the leftover budget of each pair's round pays for.
 
     `asked`: ROUTES of the dataset with `n` of the round and `outcome` of the task (null: still open). `people`:
-    (pair_id, voter, p_a, p_tie, is_doubtful), one row per person with an opinion on the pair. `judged`: (pair_id,
-    p_a, p_tie), the consensus of all others. `rounds`: (round_id, budget_votes, budget_usd).
+    (pair_id, voter, p_a, p_tie), one row per person with an opinion on the pair. `judged`: (pair_id, p_a, p_tie),
+    the consensus of all others. `rounds`: (round_id, budget_votes, budget_usd). `doubts`: (pair_id, reason), at most
+    one row per pair none of whose opinions is sound, with a reason of DOUBTS.
 
     A pair with an open route waits. Two people of different verdicts: an expert, once (`escalation = "expert"`).
-    One person whose verdict is not that of the judges: a second. One person whose answer was doubtful: another
-    one. Verdicts are three-way (`outcomes.verdict`). A route that came to an end without a vote costs nothing.
+    One person whose verdict is not that of the judges: a second. Opinions none of which is sound: another one,
+    whatever `escalation` is. Verdicts are three-way (`outcomes.verdict`). A route that came to an end without a vote
+    costs nothing.
     Where the budget does not reach, or would leave too little for the experts to come, experts come first, then the
     pairs on which the judges were surest, then chance by content. Nothing prefers a letter.
     """
-    steps = _steps(asked, people, judged, rule.escalation)
+    steps = _steps(asked, people, judged, doubts, rule.escalation)
     left = _left(asked, rounds, cost_usd)
     certainty = pl.max_horizontal("p_a", "p_tie", p_b(pl.col("p_a"), pl.col("p_tie"))).round(DECIMALS).fill_null(0)
     chance = uniform_expr(seed, [pl.lit("escalation"), "round_id", "pair_id"])
@@ -62,14 +70,17 @@ def escalate(
     return _as_routes(ranked.filter(is_paid), cost_usd)
 
 
-def _steps(asked: pl.DataFrame, people: pl.DataFrame, judged: pl.DataFrame, escalation: str) -> pl.DataFrame:
+def _steps(
+    asked: pl.DataFrame, people: pl.DataFrame, judged: pl.DataFrame, doubts: pl.DataFrame, escalation: str
+) -> pl.DataFrame:
     """Pairs with a next step: `to` and `reason`, beside what is known of their newest route and of the judges."""
     said = people.sort("pair_id", "voter").with_columns(said=verdict(pl.col("p_a"), pl.col("p_tie"))).group_by(
         "pair_id").agg(
         n_people=pl.col("voter").n_unique(), verdicts=pl.col("said").unique().sort().str.join(", "),
-        n_verdicts=pl.col("said").n_unique(), is_doubtful=pl.col("is_doubtful").all())
-    known = _standing(asked).join(said, on="pair_id").join(judged, on="pair_id", how="left").with_columns(
-        of_judges=verdict(pl.col("p_a"), pl.col("p_tie")))
+        n_verdicts=pl.col("said").n_unique())
+    doubted = doubts.select("pair_id", doubt=pl.col("reason").replace_strict(DOUBTS))
+    known = _standing(asked).join(said, on="pair_id", how="left").join(judged, on="pair_id", how="left").join(
+        doubted, on="pair_id", how="left").with_columns(of_judges=verdict(pl.col("p_a"), pl.col("p_tie")))
     return known.with_columns(reason=_reason(escalation)).filter(pl.col("reason").is_not_null()).with_columns(
         to=pl.when(pl.col("reason").str.starts_with("expert")).then(pl.lit("expert")).otherwise(pl.lit("human")))
 
@@ -88,13 +99,14 @@ def _reason(escalation: str) -> pl.Expr:
     is_torn = pl.col("n_verdicts") > 1
     is_contradicted = pl.col("verdicts") != pl.col("of_judges")
     is_open = ~pl.col("has_expert")
-    is_second = is_open & (pl.col("n_people") == 1) & (pl.col("n_seconds") < MAX_SECONDS)
+    is_second = is_open & (pl.col("n_seconds") < MAX_SECONDS)
+    is_alone = pl.col("n_people") == 1
     expert = pl.format("expert: people say {}", "verdicts")
     second = pl.format("second: a person says {}, the judges {}", "verdicts", "of_judges")
     return (
         pl.when(is_open & is_torn & pl.lit(escalation == "expert")).then(expert)
-        .when(is_second & is_contradicted & pl.lit(escalation != "none")).then(second)
-        .when(is_second & pl.col("is_doubtful")).then(pl.lit("again: the answer came too fast"))
+        .when(is_second & is_alone & is_contradicted & pl.lit(escalation != "none")).then(second)
+        .when(is_second).then(pl.format("again: {}", "doubt"))
     )
 
 

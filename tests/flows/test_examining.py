@@ -241,23 +241,23 @@ def drawn(store: Store, **shares: float) -> dict[str, set[str]]:
     mark_gold(stubborn_turn(store, StubbornJudge(knows), gold={"min_human_votes": 1, **shares}))
     with store.write("test") as writer:
         rows = writer.query("gold_groups")
-    return {use: set(rows.filter(pl.col("use") == use)["group_id"]) for use in ("gate", "calibrate")}
+    return {use: set(rows.filter(pl.col("use") == use)["group_id"]) for use in ("gate", "calibrate", "attention")}
 
 
 @unpublished
-def test_gate_and_calibrate_gold_are_drawn_from_different_groups(store: Store) -> None:
+def test_gold_of_each_use_is_drawn_from_groups_of_its_own(store: Store) -> None:
     frames = world(200)
     append(store, {**frames, "votes": votes(frames["pairs"], "ann")})
-    found = drawn(store, gate_share=0.4, calibrate_share=0.4)
-    assert len(found["gate"]) > 40
-    assert len(found["calibrate"]) > 40
-    assert not found["gate"] & found["calibrate"]
+    found = drawn(store, gate_share=0.4, calibrate_share=0.3, attention_share=0.3)
+    assert min(len(groups) for groups in found.values()) > 40
+    assert len(set().union(*found.values())) == sum(len(groups) for groups in found.values())
+    assert drawn(store, gate_share=0.4, calibrate_share=0.3, attention_share=0.3) == found
 
 
 @unpublished
 def test_calibrate_groups_stay_in_training(store: Store) -> None:
     frames = world(60)
     append(store, {**frames, "votes": votes(frames["pairs"], "ann")})
-    drawn(store, calibrate_share=0.5)
+    drawn(store, calibrate_share=0.3, attention_share=0.3)
     with store.write("test") as writer:
         assert writer.query("scope_pairs", sources=[]).height == 60

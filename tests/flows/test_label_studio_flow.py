@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from schemas.errors import PlatformError, RecipeError
 from schemas.recipe import Recipe
 from schemas.settings import LabelStudio as LabelStudioSettings
 from schemas.settings import Queue, Settings
+from schemas.tables import TABLES
 from warehouse.store import Store
 
 pytestmark = pytest.mark.service
 BUDGET = 6
+PSEUDONYM_KEY = "a key of more than sixteen bytes"
 AFTER_PEOPLE = ("settle", "release", "export", "retrain", "evaluate", "gate")
 
 
@@ -43,7 +46,7 @@ def turn_of(store: Store, server: LabelStudio, recipe: Recipe, *queues: Queue) -
 @pytest.fixture(autouse=True)
 def secrets(monkeypatch: pytest.MonkeyPatch, label_studio: LabelStudio) -> None:
     monkeypatch.setenv("LABEL_STUDIO_TOKEN", label_studio.admin.token)
-    monkeypatch.setenv("TIEBREAK_PSEUDONYM_KEY", "a key of more than sixteen bytes")
+    monkeypatch.setenv("TIEBREAK_PSEUDONYM_KEY", PSEUDONYM_KEY)
 
 
 def project_of(server: LabelStudio, dataset: str, queue: str = "all") -> int:
@@ -61,6 +64,13 @@ def tasks_of(server: LabelStudio, project: int) -> list[dict[str, Any]]:
 def submit(client: httpx.Client, task: int, verdict: str, *, is_skipped: bool = False) -> int:
     body = {"result": [] if is_skipped else result(verdict), "was_cancelled": is_skipped, "lead_time": 12.5}
     return int(client.post(f"/api/tasks/{task}/annotations/", json=body).raise_for_status().json()["id"])
+
+
+def stored_bytes(store: Store) -> Iterator[bytes]:
+    """Every file as it lies there, and every value of every table."""
+    yield from (path.read_bytes() for path in store.workspace.root.rglob("*") if path.is_file())
+    with store.write("test") as writer:
+        yield from (writer._rows(f"FROM {table}", {}, {}).write_ndjson().encode() for table in TABLES)
 
 
 def current(store: Store) -> pl.DataFrame:
@@ -96,6 +106,8 @@ def test_three_users_answer_after_the_round_and_the_next_version_contains_their_
                    for n in (1, 2)]
     assert (counted[1]["n_votes"] - counted[0]["n_votes"]).to_list() == [1] * BUDGET
     assert len(tasks_of(label_studio, project_of(label_studio, "threeusers"))) == 2 * BUDGET
+    hidden = [label_studio.admin.token, PSEUDONYM_KEY, *(p.email for p in label_studio.people)]
+    assert [s for s in hidden for content in stored_bytes(store) if s.encode() in content] == []
     turn.engines.close()
     again.engines.close()
 

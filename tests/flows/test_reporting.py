@@ -78,6 +78,18 @@ def test_the_rounds_add_up_to_what_the_warehouse_holds(root: Path) -> None:
 
 
 @pytest.mark.service
+def test_the_ledger_counts_every_route_to_people_and_says_nothing_of_who_asked_nobody(root: Path) -> None:
+    text = report(root, None)
+    assert text.count("What people were asked for") == 1
+    asked = [cells(line) for line in section(text, "What people were asked for")[2:]]
+    with Reader(root) as reader:
+        routes = reader.query("routes_with_votes", dataset="small")
+    assert [line[1] for line in asked] == ["audit", "value"]
+    assert sum(int(line[2]) for line in asked) == routes.height
+    assert sum(int(line[3]) for line in asked) == routes["paid_usd"].is_not_null().sum() > 0
+
+
+@pytest.mark.service
 def test_the_funnel_counts_every_labelled_pair_once(root: Path) -> None:
     _, _, *shown = section(report(root, "small@1"), "Funnel")
     with Reader(root) as reader:

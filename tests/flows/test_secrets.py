@@ -18,8 +18,12 @@ from warehouse.reader import Reader
 pytestmark = pytest.mark.service
 
 KEY, TOKEN = "sk-planted-8f1Zq0Lw7RmT", "hf_plantedK2vB9sXn4Yd"
+PLATFORM_TOKEN, PSEUDONYM_KEY = "plantedf3c1d7b2a9e0857461", "planted-people-Qx7Lm2Vt9Rb4"
 ENVIRONMENT = {"OPENAI_API_KEY": KEY, "HF_TOKEN": TOKEN, "LABEL_STUDIO_API_KEY": f"{KEY}-ls",
-               "AWS_SECRET_ACCESS_KEY": f"{TOKEN}-aws"}
+               "AWS_SECRET_ACCESS_KEY": f"{TOKEN}-aws", "LABEL_STUDIO_TOKEN": PLATFORM_TOKEN,
+               "TIEBREAK_PSEUDONYM_KEY": PSEUDONYM_KEY}
+SECRETS = [KEY, TOKEN, PLATFORM_TOKEN, PSEUDONYM_KEY]
+NOBODY_THERE = '[label_studio]\nurl = "http://127.0.0.1:1"\n'
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,19 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("secrets")
     (folder / "secrets.toml").write_text(f'openai = "{KEY}"\nhub = "{TOKEN}"\n')
     (folder / "recipe.toml").write_text(simulated_recipe().canonical())
+    people = simulated_recipe(dataset="people", people={"engine": "label_studio", "cost_usd": 0.25})
+    (folder / "people.toml").write_text(people.canonical())
+    (folder / "settings.toml").write_text(NOBODY_THERE)
     (folder / "notes.jsonl").write_text('{"prompt": "p", "response_a": "x", "response_b": "y"}\n')
     environment = os.environ | ENVIRONMENT | {"TIEBREAK_SECRETS": str(folder / "secrets.toml"),
-                                              "TIEBREAK_WORKSPACE": str(folder / "ws")}
+                                              "TIEBREAK_WORKSPACE": str(folder / "ws"),
+                                              "TIEBREAK_SETTINGS": str(folder / "settings.toml")}
     commands = (
         ["init", "--recipe", str(folder / "recipe.toml")], ["ingest", str(folder / "notes.jsonl")], ["run", "--direct"],
-        ["doctor"], ["report"], ["export", "small@1", "--out", str(folder / "ws" / "out")],
+        ["doctor"], ["export", "small@1", "--out", str(folder / "ws" / "out")],
         ["ingest", "hf:nobody/nothing"],
+        ["run", "--direct", str(folder / "people.toml")], ["send", "--recipe", str(folder / "people.toml")],
+        ["collect", "--recipe", str(folder / "people.toml")], ["annotators", "--pay"], ["report"],
         ["sql", "SELECT getenv('OPENAI_API_KEY')"],
     )
     printed = b""
@@ -63,14 +73,15 @@ def stored_bytes(root: Path) -> Iterator[tuple[str, bytes]]:
             yield table, reader.sql(f"FROM {table}").write_ndjson().encode()
 
 
-@pytest.mark.parametrize("secret", [KEY, TOKEN])
+@pytest.mark.parametrize("secret", SECRETS)
 def test_no_byte_of_the_workspace_holds_a_key(ran: Ran, secret: str) -> None:
     assert [name for name, content in stored_bytes(ran.root) if secret.encode() in content] == []
 
 
-@pytest.mark.parametrize("secret", [KEY, TOKEN])
+@pytest.mark.parametrize("secret", SECRETS)
 def test_nothing_that_is_printed_holds_a_key(ran: Ran, secret: str) -> None:
     assert b"round 1: gate: 1 rows" in ran.printed
+    assert b"nobody takes connections there" in ran.printed
     assert secret.encode() not in ran.printed
 
 

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from curate.annotating.doubtful import accuracy_on_gold, counted, left_out, too_fast
+from curate.annotating.doubtful import accuracy_on_gold, counted, left_out
 from schemas.people import Quality
 from schemas.tables import VOTERS, VOTES
 
@@ -83,9 +83,3 @@ def test_imported_votes_and_judges_are_nobody_s_work_here() -> None:
     imported = votes("ben", *GOLD["pair_id"], p_a=0.0, round_id=None)
     judge = votes("judge", *GOLD["pair_id"], p_a=0.0)
     assert out(pl.concat([imported, judge]), min_gold_accuracy=0.9, onboarding_tasks=1, max_votes_per_annotator=1) == {}
-
-
-def test_an_answer_in_too_little_time_is_doubtful_and_one_without_a_time_is_not() -> None:
-    said = pl.concat([votes("ann", "p", seconds=1.5), votes("ann", "q", seconds=9.0), votes("ben", "p")])
-    assert too_fast(said, VOTERS_KNOWN, 4.0).rows() == [("p", "ann")]
-    assert too_fast(said, VOTERS_KNOWN, 0.0).is_empty()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from curate.consensus.worker_bradley_terry import Coordinates
 from curate.consensus.worker_model import Ballots, KindVotes, WorkerModel, WorkerPrior, log_normal, log_outcomes, table
 
 SHARES = np.array([0.4, 0.2, 0.4])
@@ -35,6 +36,19 @@ def test_the_gradient_equals_finite_differences(n_items: int) -> None:
     measured = [(model.log_posterior(theta + s)[0] - model.log_posterior(theta - s)[0]) / 2e-5 for s in steps]
     assert np.abs(measured).min() > 1e-4  # every parameter matters here
     np.testing.assert_allclose(model.log_posterior(theta)[1], measured, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_items", [0, 4])
+def test_coordinates_turn_back_and_take_the_gradient_along(n_items: int) -> None:
+    model = WorkerModel(random_ballots(1, n_items), WorkerPrior(n_nodes=17))
+    theta = model.centre + 0.4 * np.random.default_rng(2).normal(size=model.layout.size)
+    at = Coordinates(model, theta)
+    phi = at.phi(theta)
+    np.testing.assert_allclose(at.theta(phi), theta, atol=1e-12)
+    steps = 1e-5 * np.eye(model.layout.size)
+    value = [[model.log_posterior(at.theta(phi + sign * s))[0] for s in steps] for sign in (1, -1)]
+    measured = (np.array(value[0]) - np.array(value[1])) / 2e-5
+    np.testing.assert_allclose(at.gradient(model.log_posterior(theta)[1]), measured, rtol=1e-6, atol=1e-6)
 
 
 def test_outcomes_are_davidsons_and_mirror_exactly() -> None:
@@ -71,7 +85,8 @@ def test_what_another_kind_sees_costs_as_much_as_summing_both_latents_by_hand() 
     ballots = random_ballots(3, 0)
     model = WorkerModel(ballots, WorkerPrior(n_nodes=9))
     theta = model.centre + 0.2 * np.random.default_rng(4).normal(size=model.layout.size)
-    people, judges = (k.said @ t.logs.reshape(-1, 9) for k, t in zip(ballots.kinds, model.tables(theta), strict=True))
+    says = zip(ballots.kinds, model.tables(theta), strict=True)
+    people, judges = (k.said @ t.logs.reshape(-1, len(model.nodes)) for k, t in says)
     prior, seen = np.exp(model.latent_prior(theta)[0]), model.transitions(theta)[0]
     joint = prior[:, None] * seen * np.exp(people[2][:, None] + judges[1])  # pair 2 is row 2 of people, 1 of judges
     np.testing.assert_allclose(model.beliefs(theta).latent[2], joint.sum(1) / joint.sum())

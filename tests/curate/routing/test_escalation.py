@@ -28,10 +28,13 @@ def asked(*rows: tuple[str, int, str | None], to: str = "human", round_id: str =
     return ROUTES.complete(routes).with_columns(outcomes, n=pl.lit(n, pl.Int64))
 
 
-def people(*rows: tuple[str, str, tuple[float, float]], is_doubtful: bool = False) -> pl.DataFrame:
-    return pl.DataFrame([(pair, voter, *p, is_doubtful) for pair, voter, p in rows], orient="row",
-                        schema={"pair_id": pl.String, "voter": pl.String, "p_a": pl.Float64, "p_tie": pl.Float64,
-                                "is_doubtful": pl.Boolean})
+def people(*rows: tuple[str, str, tuple[float, float]]) -> pl.DataFrame:
+    return pl.DataFrame([(pair, voter, *p) for pair, voter, p in rows], orient="row",
+                        schema={"pair_id": pl.String, "voter": pl.String, "p_a": pl.Float64, "p_tie": pl.Float64})
+
+
+def doubts(**pairs: str) -> pl.DataFrame:
+    return pl.DataFrame(list(pairs.items()), orient="row", schema={"pair_id": pl.String, "reason": pl.String})
 
 
 def judged(**pairs: tuple[float, float]) -> pl.DataFrame:
@@ -40,8 +43,9 @@ def judged(**pairs: tuple[float, float]) -> pl.DataFrame:
 
 
 def steps(routes: pl.DataFrame, said: pl.DataFrame, judges: pl.DataFrame, escalation: str = "expert",
-          rounds: pl.DataFrame = ROUNDS) -> pl.DataFrame:
-    found = escalate(routes, said, judges, rounds, Routing.model_validate({"escalation": escalation}), 0.25, 3)
+          rounds: pl.DataFrame = ROUNDS, **doubted: str) -> pl.DataFrame:
+    rule = Routing.model_validate({"escalation": escalation})
+    found = escalate(routes, said, judges, rounds, doubts(**doubted), rule, 0.25, 3)
     return found.select("pair_id", "to", "ordinal", "reason").sort("pair_id")
 
 
@@ -101,9 +105,26 @@ def test_the_same_person_twice_is_one_person_and_another_is_asked_but_not_for_ev
 
 
 def test_an_answer_that_came_too_fast_is_asked_again_even_where_it_agrees_with_the_judges() -> None:
-    fast = people(("p", "ann", A), is_doubtful=True)
-    assert steps(asked(("p", 0, "voted")), fast, judged(p=SURE_A), "none").rows() == [
+    routes, said = asked(("p", 0, "voted")), people(("p", "ann", A))
+    assert steps(routes, said, judged(p=SURE_A), "none", p="too_fast").rows() == [
         ("p", "human", 1, "again: the answer came too fast")]
+
+
+def test_what_was_taken_back_or_said_by_someone_who_fails_gold_is_asked_again_though_no_opinion_is_left() -> None:
+    routes = asked(("p", 0, "voted"), ("q", 0, "voted"))
+    found = steps(routes, people(), judged(p=SURE_A), "none", p="retracted", q="fails_gold")
+    assert found["reason"].to_list() == ["again: the answer was taken back", "again: the annotator fails gold"]
+
+
+def test_two_doubtful_opinions_that_agree_call_for_a_third_within_the_bound_and_the_budget() -> None:
+    said = people(("p", "ann", A), ("p", "ben", A))
+    two = asked(("p", 0, "voted"), ("p", 1, "voted"))
+    assert steps(two, said, judged(p=SURE_A), "none", p="drifts")["reason"].to_list() == [
+        "again: the annotator got worse"]
+    thrice = pl.concat([asked(("p", 0, "voted")), asked(("p", 1, "voted"), ("p", 2, "voted"), reason="again: so")])
+    assert steps(thrice, said, judged(p=SURE_A), "none", rounds=ROOMY, p="drifts").is_empty()
+    spent = asked(("p", 0, "voted"), ("p", 1, "voted"), ("q", 0, "voted"), ("t", 0, "voted"))
+    assert steps(spent, said, judged(p=SURE_A), "none", p="drifts").is_empty()
 
 
 def test_steps_keep_to_the_leftover_votes_experts_first_then_where_judges_were_surest() -> None:
@@ -125,7 +146,7 @@ def test_steps_keep_to_the_leftover_money() -> None:
 def test_a_step_is_charged_to_the_pair_s_newest_round_and_numbered_after_its_routes_there() -> None:
     routes = pl.concat([asked(("p", 0, "voted")), asked(("p", 0, "voted"), round_id="r2", n=2)])
     rule = Routing(escalation="second")
-    found = escalate(routes, people(("p", "ann", B)), judged(p=SURE_A), ROUNDS, rule, 0.25, 3)
+    found = escalate(routes, people(("p", "ann", B)), judged(p=SURE_A), ROUNDS, doubts(), rule, 0.25, 3)
     assert found.select("round_id", "ordinal", "cost_usd", "propensity", "is_audit", "features").rows() == [
         ("r2", 1, 0.25, 0.5, False, '{"pair_id":"p"}')]
 
@@ -136,8 +157,8 @@ def test_swapping_the_letters_mirrors_the_verdicts_and_changes_nothing_else() ->
     judges = judged(p=SURE_A, q=RATHER_A, s=(0.1, 0.2), t=SURE_A)
     turn = (1 - pl.col("p_a") - pl.col("p_tie")).round(9).alias("p_a")
     rule = Routing(escalation="expert")
-    one = escalate(routes, said, judges, ROOMY, rule, 0.25, 3)
-    other = escalate(routes, said.with_columns(turn), judges.with_columns(turn), ROOMY, rule, 0.25, 3)
+    one = escalate(routes, said, judges, ROOMY, doubts(), rule, 0.25, 3)
+    other = escalate(routes, said.with_columns(turn), judges.with_columns(turn), ROOMY, doubts(), rule, 0.25, 3)
     assert_frame_equal(one.drop("reason"), other.drop("reason"))
     assert one.height == 4
 
@@ -146,10 +167,11 @@ def test_no_order_of_rows_changes_a_step() -> None:
     routes = asked(*((pair, 0, "voted") for pair in "pqs"))
     said = people(*((pair, "ann", B) for pair in "pqs"))
     judges = judged(p=SURE_A, q=SURE_A, s=SURE_A)
-    rule = Routing(escalation="expert")
-    one = escalate(routes, said, judges, ROUNDS, rule, 0.25, 3)
+    rule, doubted = Routing(escalation="expert"), doubts(p="too_fast", q="drifts")
+    one = escalate(routes, said, judges, ROUNDS, doubted, rule, 0.25, 3)
     assert one.height == 1
-    assert_frame_equal(one, escalate(routes[::-1], said[::-1], judges[::-1], ROUNDS[::-1], rule, 0.25, 3))
+    other = escalate(routes[::-1], said[::-1], judges[::-1], ROUNDS[::-1], doubted[::-1], rule, 0.25, 3)
+    assert_frame_equal(one, other)
 
 
 @pytest.mark.parametrize(("escalation", "votes"), [("none", 100), ("second", 80), ("expert", 73)])

@@ -162,6 +162,8 @@ def collect(
     """Take in what people answered, and send the next steps of what they contradicted. Safe to run on a schedule."""
     from flows import annotating
 
+    if full and listen is not None:
+        raise typer.BadParameter("--full reads once, --listen goes on: give one of them")
     if listen is None:
         annotating.collect(_State.root, recipe, is_full=full, say=typer.echo)
     else:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import polars as pl
 
 from curate.annotating.doubtful import counted, left_out
+from flows.examining import as_of
 from flows.rounds import Turn
 from schemas.people import Quality
 from warehouse.store import Writer
@@ -17,16 +20,20 @@ def attention_gold(turn: Turn, writer: Writer) -> pl.DataFrame:
     return gold if quality.gold_share > 0 or quality.onboarding_tasks > 0 else gold.clear()
 
 
-def counted_votes(turn: Turn, writer: Writer, votes: pl.DataFrame, voters: pl.DataFrame) -> pl.DataFrame:
+def counted_votes(
+    turn: Turn, writer: Writer, votes: pl.DataFrame, voters: pl.DataFrame, *, moment: dt.datetime | None = None
+) -> pl.DataFrame:
     """Current votes less those that the recipe's `people.quality` leaves out; all of them where it has no rule.
 
-    Annotators are measured on all attention gold in scope, whether or not it was a gold task for them.
+    Annotators are measured on all attention gold in scope, whether or not it was a gold task for them; gold that came
+    after `moment` is not read.
     """
     quality = turn.recipe.people.quality
     if quality.model_copy(update={"gold_share": 0.0, "min_seconds": 0.0}) == Quality():
         return votes
     gold = writer.query("attention_gold", criterion=turn.recipe.criterion, sources=turn.sources)
-    return counted(votes, left_out(votes, voters, gold, writer.query("onboarding_votes"), quality))
+    told = as_of(gold, "added_at", moment)
+    return counted(votes, left_out(votes, voters, told, writer.query("onboarding_votes"), quality))
 
 
 def final_votes(turn: Turn, writer: Writer, votes: pl.DataFrame) -> pl.DataFrame:

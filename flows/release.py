@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import subprocess
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from curate.rewards.crossfit import cross_fit
 from curate.verifying.votes import veto
 from flows.consensus import consensus_of, read_as_told, with_calibration
 from flows.counting import counted_votes, final_votes
+from flows.examining import as_of
 from flows.exporting import write_training_folder
 from flows.rounds import Turn, now
 from flows.verifiers import vetoed
@@ -64,13 +66,14 @@ class Ground:
     """(pair_id, p_a, p_tie) of experts' votes on what was left open"""
 
 
-def ground_of(turn: Turn, writer: Writer, votes: pl.DataFrame) -> Ground:
-    """What a settling of the given current votes reads."""
+def ground_of(turn: Turn, writer: Writer, votes: pl.DataFrame, moment: dt.datetime | None = None) -> Ground:
+    """What a settling of the given current votes reads; gold that came after `moment` is left out."""
     voters = writer.query("all_voters")
     scope = writer.query("scope_pairs", sources=turn.sources)
-    counting = counted_votes(turn, writer, votes, voters)
+    counting = counted_votes(turn, writer, votes, voters, moment=moment)
     return Ground(
-        counting, voters, calibrate_gold(turn, writer), scope, writer.query("pair_texts", {"wanted": scope}),
+        counting, voters, as_of(calibrate_gold(turn, writer), "added_at", moment), scope,
+        writer.query("pair_texts", {"wanted": scope}),
         writer.query("pair_responses", {"wanted": scope}), final_votes(turn, writer, counting),
     )
 

@@ -9,7 +9,6 @@ import polars as pl
 
 from flows.calling import thread_fan_out
 from flows.engines import engines_of
-from flows.examining import as_of
 from flows.release import ground_of, settled
 from flows.rounds import Turn
 from schemas.errors import RefusedError
@@ -46,13 +45,13 @@ def _recomputed(store: Store, row: dict[str, object]) -> dict[str, object]:
     engines = engines_of(recipe).for_round(0.0)
     turn = Turn(store, engines, recipe, str(row["round_id"]), n, n - 1, thread_fan_out(1))
     with store.write("verify") as writer:
-        ground = ground_of(turn, writer, turn.current_votes(writer, int(str(row["as_of"]))))
-        members = writer.query("version_members", dataset=dataset, n=n)
         settled_at = writer.query("settled_at", label_set=row["label_set"]).item()
+        ground = ground_of(turn, writer, turn.current_votes(writer, int(str(row["as_of"]))), settled_at)
+        members = writer.query("version_members", dataset=dataset, n=n)
     # Pairs that joined the scope since are no part of the version.
     kept = ("scope", "texts", "pairs")
     parts = {name: getattr(ground, name).join(members, on="pair_id", how="semi") for name in kept}
-    _, labels = settled(turn, replace(ground, gold=as_of(ground.gold, "added_at", settled_at), **parts))
+    _, labels = settled(turn, replace(ground, **parts))
     return _compared(members.filter(pl.col("reason") != "withdrawn"), labels)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import polars as pl
@@ -63,7 +64,7 @@ def of_judges(turn: Turn) -> pl.DataFrame:
     return evidence.filter(~pl.col("is_abstention")).select("pair_id")
 
 
-def mark_attention(store: Store, recipe: Recipe) -> None:
+def mark_attention(store: Store, recipe: Recipe, added_at: dt.datetime | None = None) -> None:
     """Attention gold of every pair, by the truth of the simulated world."""
     quality = engines_of(recipe).world
     assert quality is not None
@@ -72,7 +73,8 @@ def mark_attention(store: Store, recipe: Recipe) -> None:
         is_a = quality.quality(texts["text_a"]) > quality.quality(texts["text_b"])
         writer.append({"gold": GOLD.complete(texts.select(
             "pair_id", p_a=is_a.cast(pl.Float64), p_tie=pl.lit(0.0), why=pl.lit("known"), source=pl.lit("test"),
-            use=pl.lit("attention"), criterion=pl.lit("overall")))})
+            use=pl.lit("attention"), criterion=pl.lit("overall"),
+            added_at=pl.lit(added_at, pl.Datetime("us", "UTC"))))})
 
 
 def test_where_an_expert_has_voted_that_vote_is_the_label_and_settling_again_says_the_same(tmp_path: Path) -> None:
@@ -111,6 +113,17 @@ def test_who_fails_gold_is_asked_after_by_another_person_and_counts_for_no_label
     assert told["n_votes"].to_list() == told["n"].fill_null(0).to_list()
     assert n_different(store) == 0
     assert collect_now(turn) == 0
+
+
+def test_gold_that_comes_later_changes_no_earlier_version(tmp_path: Path) -> None:
+    store = new_store(tmp_path / "ws")
+    recipe = simulated_recipe(
+        world=world(ada=9.0, mal=-9.0),
+        people={"engine": "simulated", "cost_usd": 0.25, "quality": {"min_gold_accuracy": 0.6}},
+        routing={"method": "random", "budget_votes": 40})
+    run_only(opened(store, recipe), *BEFORE_PEOPLE, "send", "collect", *AFTER_PEOPLE)
+    mark_attention(store, recipe, dt.datetime.now(dt.UTC))
+    assert n_different(store) == 0
 
 
 def test_votes_beyond_the_cap_are_kept_and_count_for_no_label(tmp_path: Path) -> None:

@@ -82,6 +82,13 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     assert 175 <= covered <= 200
 
 
+def test_no_contradiction_at_all_is_no_certainty() -> None:
+    none, every = audit_estimate(audited(0), human_skill=1.0), audit_estimate(audited(60), human_skill=1.0)
+    assert (none.low, none.error) == (0.0, 0.0)
+    assert none.high == pytest.approx(1 - 0.025 ** (1 / 60))
+    assert every.low == pytest.approx(1 - none.high)
+
+
 def asked_twice() -> tuple[pl.DataFrame, pl.DataFrame]:
     """Routes with ten audits, all asked twice, and ten routed votes; every second person says b, all others a."""
     rule = Routing(method="random", budget_votes=30, audit_share=1 / 3, second_audit_share=1.0)

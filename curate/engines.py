@@ -15,6 +15,8 @@ from typing import Literal, Protocol
 
 import polars as pl
 
+from schemas.recipe import Tuning
+
 Kind = Literal["generate", "judge", "score", "embed", "likelihood"]
 
 
@@ -241,6 +243,40 @@ class Train(Protocol):
     def train(self, dataset: Path, config: Mapping[str, object], out: Path) -> TrainedModel:
         """Train on `dataset` (an export) and write the model into `out`; resumes what a kill left there."""
         ...
+
+
+@dataclass(frozen=True)
+class TrainingOrder:
+    """One training of a language model, as it lies in a folder that the trainer's machine sees too.
+
+    Beside `order.json` (this) lie `train.parquet` (frame LESSONS) and `measure.parquet` (frame READINGS).
+    """
+
+    model: str
+    """name of the model that comes of it"""
+    tuning: Tuning
+    seed: int
+    train_sha256: str
+    """of the bytes of train.parquet: the trainer refuses another file"""
+    measure_sha256: str
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """What an order came to: everything is in the order's folder, written whole before `outcome.json`."""
+
+    folder: Path
+    """weights, tokenizer with chat template, `model.json`, `metrics.json`, `README.md` (model card)"""
+    sha256: str
+    """over names and bytes of the folder's files"""
+    scale: float
+    """sigma(margin / scale) is a probability, fitted on the validation groups"""
+    metrics: Mapping[str, float]
+    """n_train, n_validation, n_too_long, n_ties, accuracy, log_loss, tokens_per_second, seconds, steps"""
+    groups: frozenset[str]
+    """hashed ids of the groups it was trained on"""
+    rewards: pl.DataFrame
+    """(response_id, reward) of measure.parquet, by the trained model, raw"""
 
 
 def one_per_call(requests: Iterable[CallRequest]) -> list[CallRequest]:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_operation import DryRun, Json, printed, register
 from schemas.errors import TiebreakError
 
 app = typer.Typer(
@@ -20,9 +21,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and do nothing.")]
 
 
 class _State:
@@ -47,7 +45,7 @@ def init(
     """Make a workspace, with a recipe to edit."""
     from flows import commands
 
-    _print(commands.init(_State.root, recipe), as_json)
+    printed(commands.init(_State.root, recipe), as_json)
 
 
 @app.command()
@@ -57,7 +55,7 @@ def doctor(as_json: Json = False) -> None:
 
     report = commands.doctor(_State.root)
     shown = report if as_json else [{k: v for k, v in row.items() if k != "mend"} for row in report]
-    _print(shown, as_json)
+    printed(shown, as_json)
     for row in report if not as_json else []:
         if row["mend"]:
             typer.echo(f"{row['check']}: next: {row['mend']}")
@@ -66,22 +64,11 @@ def doctor(as_json: Json = False) -> None:
 
 
 @app.command()
-def demo(
-    data: Annotated[list[Path] | None, typer.Option(help="Folder of recorded votes; may be repeated.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds to run.")] = 3,
-) -> None:
-    """Run rounds on a simulated world, or on recorded votes, and print what came of them."""
-    from flows import demo as demonstration
-
-    demonstration.run(_State.root, data or [], rounds, typer.echo)
-
-
-@app.command()
 def status(as_json: Json = False) -> None:
     """Where the workspace stands: open round, versions, inbox, lock, server, how far readers lag."""
     from flows import commands
 
-    _print(commands.status(_State.root), as_json)
+    printed(commands.status(_State.root), as_json)
 
 
 @app.command()
@@ -98,7 +85,7 @@ def ingest(
     """Take in prompts, responses, pairs and votes; what is there already is not taken twice."""
     from flows import commands
 
-    _print(commands.ingest(_State.root, source, name, group_by, for_replay, is_dry_run), as_json)
+    printed(commands.ingest(_State.root, source, name, group_by, for_replay, is_dry_run), as_json)
 
 
 @app.command()
@@ -114,7 +101,7 @@ def run(
     from flows import commands
 
     if abandon:
-        _print(commands.abandon(_State.root, recipe), False)
+        printed(commands.abandon(_State.root, recipe), False)
         return
     commands.run(_State.root, recipe, rounds, is_direct=direct, is_dry_run=is_dry_run, is_resume=resume, say=typer.echo)
 
@@ -134,7 +121,6 @@ for _verb, _stage, _doc in (
     ("score", "score", "Let the promoted reward model vote, for the open round."),
     ("settle", "settle", "From votes to labels: consensus, then filter."),
     ("release", "release", "Release a version if the labels changed."),
-    ("retrain", "retrain", "Train a candidate on the newest version."),
     ("evaluate", "evaluate", "Measure candidate, incumbent and baselines on gate gold."),
     ("promote", "gate", "Let the gate decide; closes the round."),
 ):
@@ -177,7 +163,7 @@ def recall(
     """Take back tasks that nobody needs to answer any more."""
     from flows import annotating
 
-    _print(annotating.recall(_State.root, recipe, say=typer.echo), as_json)
+    printed(annotating.recall(_State.root, recipe, say=typer.echo), as_json)
 
 
 def _asking_command(verb: str, doc: str) -> None:
@@ -189,7 +175,7 @@ def _asking_command(verb: str, doc: str) -> None:
         from flows import commands
 
         if is_dry_run:
-            _print(commands.estimate(_State.root, recipe, verb), as_json)
+            printed(commands.estimate(_State.root, recipe, verb), as_json)
         else:
             commands.run_stage(_State.root, recipe, verb, say=typer.echo)
 
@@ -210,7 +196,7 @@ def route(
     from flows import commands
 
     if explain:
-        _print(commands.explain_route(_State.root, explain), as_json)
+        printed(commands.explain_route(_State.root, explain), as_json)
     else:
         commands.run_stage(_State.root, recipe, "route", say=typer.echo)
 
@@ -220,7 +206,7 @@ def versions(as_json: Json = False) -> None:
     """Versions, oldest first, with size and fingerprint."""
     from flows import commands
 
-    _print(commands.view(_State.root, "version_log"), as_json)
+    printed(commands.view(_State.root, "version_log"), as_json)
 
 
 @app.command()
@@ -228,7 +214,7 @@ def tag(version: str, name: str) -> None:
     """Move a tag to a version: `tiebreak tag helpful@7 prod`."""
     from flows import commands
 
-    _print(commands.tag(_State.root, version, name), False)
+    printed(commands.tag(_State.root, version, name), False)
 
 
 @app.command()
@@ -238,7 +224,7 @@ def diff(
     """What changed between two versions of a dataset: added, removed, flipped, strength changed."""
     from flows import commands
 
-    _print(commands.diff(_State.root, a, b, pairs), as_json)
+    printed(commands.diff(_State.root, a, b, pairs), as_json)
 
 
 @app.command()
@@ -250,19 +236,7 @@ def verify(
     """Recompute a version's fingerprint from what is stored; exit 2 when it differs."""
     from flows import commands
 
-    _print(commands.verify(_State.root, version, recompute), as_json)
-
-
-@app.command()
-def export(
-    version: str,
-    out: Annotated[Path, typer.Option(help="New or empty folder.")],
-    form: Annotated[str, typer.Option("--format", help="trl or parquet.")] = "trl",
-) -> None:
-    """Write a version for a trainer, with a card."""
-    from flows import commands
-
-    _print(commands.export(_State.root, version, out, form), False)
+    printed(commands.verify(_State.root, version, recompute), as_json)
 
 
 @app.command()
@@ -270,15 +244,7 @@ def sql(query: Annotated[str, typer.Argument(help="SQL over the published views.
     """Ask SQL of everything published, also while a round runs."""
     from flows import commands
 
-    _print(commands.sql(_State.root, query), as_json)
-
-
-@app.command()
-def report(version: Annotated[str | None, typer.Argument(help="DATASET@N; default: all.")] = None) -> None:
-    """Funnel, spending, voters, models and gate decisions, as plain text."""
-    from flows import reporting
-
-    typer.echo(reporting.report(_State.root, version))
+    printed(commands.sql(_State.root, query), as_json)
 
 
 @app.command()
@@ -294,7 +260,7 @@ def why(pair: str, as_json: Json = False) -> None:
     """Everything known about one pair: votes, routes, labels, version by version."""
     from flows import commands
 
-    _print(commands.why(_State.root, pair), as_json)
+    printed(commands.why(_State.root, pair), as_json)
 
 
 @app.command()
@@ -305,7 +271,7 @@ def judges(
     """Each judge's card: votes, abstentions, flip and first-slot rates, its newest examination, its calibration."""
     from flows import commands
 
-    _print(commands.verifiers() if verifiers else commands.voters(_State.root, "judge"), as_json)
+    printed(commands.verifiers() if verifiers else commands.voters(_State.root, "judge"), as_json)
 
 
 @app.command()
@@ -319,13 +285,13 @@ def annotators(
     from flows import annotators as people
 
     if feedback:
-        _print(people.feedback(_State.root, feedback), as_json)
+        printed(people.feedback(_State.root, feedback), as_json)
     elif pay:
-        _print(people.pay_report(_State.root), as_json)
+        printed(people.pay_report(_State.root), as_json)
     elif agreement:
-        _print(people.agreement_report(_State.root), as_json)
+        printed(people.agreement_report(_State.root), as_json)
     else:
-        _print(people.annotators(_State.root, is_whole=as_json), as_json)
+        printed(people.annotators(_State.root, is_whole=as_json), as_json)
 
 
 @app.command()
@@ -333,32 +299,10 @@ def models(as_json: Json = False) -> None:
     """Reward models and how they measured on gate gold."""
     from flows import commands
 
-    _print(commands.models(_State.root), as_json)
+    printed(commands.models(_State.root), as_json)
 
 
-@app.command()
-def serve(stop: Annotated[bool, typer.Option("--stop", help="Stop it.")] = False) -> None:
-    """Start the workspace's Prefect server, or stop it."""
-    from flows import commands
-
-    _print(commands.serve(_State.root, stop), False)
-
-
-def _not_there_yet(verb: str, doc: str) -> None:
-    def command() -> None:
-        from flows import commands
-
-        commands.not_there_yet(verb)
-
-    app.command(name=verb, help=f"{doc} (not there yet)")(command)
-
-
-for _verb, _doc in (
-    ("deploy", "Prefect deployments and schedules"), ("serve-rm", "Serve a reward model"),
-    ("backup", "Copy a workspace"), ("restore", "Bring a copy back"), ("gc", "Remove what nothing refers to"),
-    ("redact", "Erase a text or a voter"),
-):
-    _not_there_yet(_verb, _doc)
+register(app, lambda: _State.root)
 
 
 def main() -> None:
@@ -382,12 +326,6 @@ def _let_go(error: BaseException | None) -> None:
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error.__traceback__, error = None, error.__cause__ or error.__context__
-
-
-def _print(rows: object, as_json: bool) -> None:
-    from flows.printing import render
-
-    typer.echo(render(rows, as_json=as_json))
 
 
 if __name__ == "__main__":

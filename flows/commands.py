@@ -25,7 +25,7 @@ from flows.rounds import (
     open_round,
     run_stages,
 )
-from flows.server import ensure_server, running_server, stop_server
+from flows.server import running_server
 from flows.settings import meter_path, n_workers, serving_settings
 from schemas.errors import InputError, LockHeldError, NotThereYetError, RecipeError, RefusedError, UserError
 from schemas.recipe import Recipe, parse_recipe
@@ -242,9 +242,12 @@ def verify(root: Path, version: str, is_recomputed: bool) -> Facts:
     return verify_version(root, dataset, n, is_recomputed=is_recomputed)
 
 
-def export(root: Path, version: str, out: Path, form: str) -> Facts:
+def export(root: Path, version: str, out: Path, form: str, since: str | None = None) -> Facts:
     """Write a version into a folder."""
     from flows.exporting import write_export
+
+    if since is not None:
+        raise NotThereYetError("`tiebreak export --since` is not there yet", next="tiebreak diff A B --pairs")
 
     members, row = _members(root, version)
     n_rows = write_export(members, row, out, form)
@@ -304,19 +307,6 @@ def models(root: Path) -> pl.DataFrame:
     """Reward models and their accuracy on gate gold."""
     with Reader(root) as reader:
         return reader.query("model_accuracy")
-
-
-def serve(root: Path, is_stop: bool) -> Facts:
-    """Start or stop the workspace's Prefect server."""
-    workspace = Workspace(root).require()
-    if is_stop:
-        return {"prefect server": "stopped" if stop_server(workspace) else "was not running"}
-    return {"prefect server": ensure_server(workspace).api_url}
-
-
-def not_there_yet(verb: str) -> None:
-    """The design has it, this release does not."""
-    raise NotThereYetError(f"`tiebreak {verb}` is not there yet", next="see README.md, What is not there yet")
 
 
 def load_recipe(root: Path, recipe: Path | None) -> Recipe:

@@ -21,6 +21,7 @@ from flows.reporting import report
 from flows.rounds import Say, open_round
 from flows.server import stop_server
 from flows.settings import meter_path, n_workers
+from schemas.errors import NotThereYetError
 from schemas.recipe import Recipe, parse_recipe
 from schemas.tables import GOLD
 from warehouse.reader import Reader
@@ -32,12 +33,14 @@ _HERE = Path(__file__).resolve().parent
 EXAMPLES = _HERE / "examples" if (_HERE / "examples").is_dir() else _HERE.parent / "examples"
 
 
-def run(root: Path, data: list[Path], rounds: int, say: Say) -> None:
+def run(root: Path, data: list[Path], rounds: int, say: Say, *, world: str = "simulated") -> None:
     """Run up to `rounds` rounds in a workspace of its own, then print report and accuracy.
 
     Started again, it pays for nothing again: closed rounds stay closed, recorded calls and bought
     votes are known. The Prefect server it started is stopped at the end.
     """
+    if world == "corpus":
+        raise NotThereYetError("`tiebreak demo --world corpus` is not there yet", next="tiebreak demo")
     started = time.monotonic()
     recipe = _recipe(data)
     workspace = Workspace(root / f"demo-{recipe.dataset}-{recipe.fingerprint[:8]}")

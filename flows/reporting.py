@@ -12,6 +12,7 @@ from curate.routing.ledger import ledger
 from curate.routing.skill import human_skill
 from flows.commands import resolve
 from flows.printing import table
+from schemas.errors import NotThereYetError
 from schemas.tables import ROUTES, VOTES
 from warehouse.reader import Reader
 
@@ -28,6 +29,11 @@ def report(root: Path, version: str | None) -> str:
         names = reader.query("datasets")["dataset"].to_list()
         shown = [name for name in names if dataset in (None, name)]
         return "\n\n".join(_dataset(reader, name) for name in shown) or "no round yet; next: tiebreak run"
+
+
+def compare(root: Path, a: str, b: str) -> str:
+    """Text of what changed between two versions."""
+    raise NotThereYetError("`tiebreak report --compare` is not there yet", next=f"tiebreak diff {a} {b}")
 
 
 def _dataset(reader: Reader, dataset: str) -> str:

@@ -16,6 +16,7 @@ from flows.exporting import training_folder
 from flows.reward_models import load_incumbent, score_pairs
 from flows.rounds import Turn, no_candidate, now
 from schemas.ids import content_id
+from schemas.recipe import NOT_OF_THE_HEAD
 from schemas.tables import EVALUATIONS, MODELS, PROMOTIONS
 from warehouse.store import Writer
 
@@ -35,7 +36,7 @@ def retrain(turn: Turn) -> int:
         with turn.store.write("retrain") as writer:
             return turn.finish(writer, "retrain", 0, {})
     name = candidate_name(turn, n, newest["fingerprint"][0])
-    config = {**turn.recipe.training.model_dump(mode="json"), "seed": turn.recipe.seed}
+    config = {**turn.recipe.training.head(), "seed": turn.recipe.seed}
     trained = turn.engines.train.train(folder, config, turn.store.workspace.models / name)
     row = MODELS.complete(pl.DataFrame([{
         "model": name, "kind": turn.recipe.training.kind,
@@ -50,7 +51,7 @@ def retrain(turn: Turn) -> int:
 
 def candidate_name(turn: Turn, n: int, fingerprint: str) -> str:
     """Name of the model that this recipe trains on a version: equal content, equal name."""
-    training = turn.recipe.training.model_dump_json()
+    training = turn.recipe.training.model_dump_json(exclude=NOT_OF_THE_HEAD)
     return f"{turn.recipe.dataset}-{n}-{content_id(fingerprint, training, turn.recipe.seed)[:8]}"
 
 

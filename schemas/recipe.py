@@ -48,9 +48,45 @@ class GoldRule(Section):
     """a gold pair's likeliest outcome is at least this; above 0 it is the easy part"""
 
 
+NOT_OF_THE_HEAD = {"engine", "trl"}
+
+
+class Tuning(Section):
+    """A language model with one output, trained by TRL's RewardTrainer in a program of its own."""
+
+    base: str
+    """the model that training begins from, as its hub names it: organisation/name; where it lies is a setting"""
+    revision: str = ""
+    """commit of the base's weights"""
+    method: Literal["lora", "full"] = "lora"
+    """whether adapters are trained and merged, or all weights"""
+    lora_rank: int = Field(16, ge=1)
+    """rank of the adapters (LoRA)"""
+    epochs: Positive = 1.0
+    """passes over the training pairs"""
+    batch_size: int = Field(16, ge=1)
+    """pairs per step; a worker may gather them from smaller batches"""
+    learning_rate: Positive = 1e-5
+    """peak, after a tenth of the steps; falls linearly to 0"""
+    max_length: int = Field(1024, ge=8)
+    """tokens; a pair with a longer side is left out and counted"""
+    has_margin: bool = False
+    """whether the loss asks for a margin as large as the label's strength: -log sigma(delta - margin)"""
+    center: float = Field(0.01, ge=0)
+    """weight of (r_chosen + r_rejected)^2, which keeps rewards near 0"""
+    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """share of groups kept out of training; the scale of the rewards is fitted on them"""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """of weights and computation; float32 on a CPU"""
+
+
 class Training(Section):
     """The reward model of each round."""
 
+    engine: Literal["embedded", "trl"] = "embedded"
+    """a head on features, trained in the round; or a language model, trained by `tiebreak retrain` or a GPU worker"""
+    trl: Tuning | None = None
+    """how the language model is trained"""
     kind: Literal["linear", "mlp"] = "linear"
     """Bradley–Terry head: linear, or one hidden layer"""
     features: tuple[Literal["words", "characters", "style"], ...] = ("words", "style")
@@ -63,6 +99,10 @@ class Training(Section):
     """folds of cross-fitting, by group"""
     min_pairs: int = Field(20, ge=2)
     """fewer kept pairs train no candidate"""
+
+    def head(self) -> dict[str, Any]:
+        """What decides a head on features."""
+        return self.model_dump(mode="json", exclude=NOT_OF_THE_HEAD)
 
 
 class Gate(Section):
@@ -144,6 +184,7 @@ _FIRST = {
     "gold": {"gate_share", "min_human_votes", "min_certainty"},
     "people": {"engine", "share_for_sale", "cost_usd"},
     "routing": {"method", "budget_votes", "budget_usd", "audit_share", "max_votes_per_pair"},
+    "training": {"kind", "features", "panel", "l2", "n_folds", "min_pairs"},
 }
 """fields of the first release in sections that grew later"""
 
@@ -201,6 +242,8 @@ def _check_needs(recipe: Recipe) -> None:
          and not synthesis.writer, "n_grown, contrasts, n_failures and has_attributes need synthesis.writer"),
         (recipe.gold.gate_share + recipe.gold.calibrate_share + recipe.gold.attention_share > 1,
          "gold.gate_share + calibrate_share + attention_share is above 1"),
+        (recipe.training.engine == "trl" and recipe.training.trl is None,
+         "training.engine = 'trl' needs [training.trl] with a base"),
     ]
     for is_missing, what in needs:
         if is_missing:

@@ -7,6 +7,7 @@ says.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -106,6 +107,48 @@ class LabelStudio(Section):
         return queues
 
 
+class Schedules(Section):
+    """When deployments run by themselves: five cron fields in UTC, or `every 600 s`; empty: by event or by hand."""
+
+    round: str = ""
+    """a round of the recipe; an open one is finished first"""
+    collect: str = ""
+    """taking in what people answered"""
+    retrain: str = ""
+    """training of what was released; beside the event of every release, which may be lost"""
+
+    @field_validator("round", "collect", "retrain")
+    @classmethod
+    def _is_a_time(cls, said: str) -> str:
+        if said and not re.fullmatch(r"every [1-9][0-9]* s|[0-9*/,A-Za-z-]+( [0-9*/,A-Za-z-]+){4}", said):
+            raise ValueError("five cron fields as in '0 3 * * *', or 'every 600 s'")
+        return said
+
+
+class Base(Section):
+    """A base model on the disk of the machine that trains."""
+
+    base: str
+    """as the recipe names it: `training.trl.base`"""
+    folder: str
+    """where it lies"""
+
+
+class Workshop(Section):
+    """Where language models are trained."""
+
+    pool: str = ""
+    """Prefect work pool whose workers train; empty: the process that runs `tiebreak retrain` does"""
+    bases: tuple[Base, ...] = ()
+    """where bases lie on the machine that trains; one without an entry comes from the hub"""
+    device_batch_size: int = Field(4, ge=1)
+    """pairs on the device at once; steps gather as many as the recipe says"""
+    silence_s: Seconds = 900.0
+    """a training that has told nothing for so long is dead"""
+    max_failures: int = Field(3, ge=1)
+    """a version whose training failed so often is left to its owner"""
+
+
 class Settings(Section):
     """Where served models are and how they may be asked."""
 
@@ -129,6 +172,10 @@ class Settings(Section):
     """money for calls in one round; a call that could exceed it is not made"""
     label_studio: LabelStudio | None = None
     """where people annotate"""
+    training: Workshop = Workshop()
+    """where language models are trained"""
+    schedules: Schedules = Schedules()
+    """when deployments run by themselves"""
 
     def endpoints_of(self, model: str) -> tuple[Endpoint, ...]:
         """Endpoints at which a served name is found."""

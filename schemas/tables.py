@@ -183,6 +183,12 @@ MARGINS = Table("margins", "score of a minus score of b by one cross-fitted scor
 COMPARISONS = Table("comparisons", "pair as a reward model trains on it or is measured on it", ("pair_id",), dict(
     pair_id=TEXT, group_id=TEXT, prompt=TEXT, text_a=TEXT, text_b=TEXT, p_a=SHARE, p_tie=SHARE,
     weight=Column(pl.Float64, low=0)))
+LESSONS = Table("lessons", "labelled pair as a language model trains on it", ("pair_id",), dict(
+    pair_id=TEXT, group_id=TEXT,
+    messages=TEXT,  # JSON of the prompt's messages [{role, content}], system first where there is one
+    text_a=TEXT, text_b=TEXT, p_a=SHARE, p_tie=SHARE, strength=STRENGTH_, weight=Column(pl.Float64, low=0)))
+READINGS = Table("readings", "response that a language model gives a reward", ("response_id",), dict(
+    response_id=TEXT, messages=TEXT))  # JSON of messages, the last one the assistant's
 CANDIDATES = Table("candidates", "pair that a person could be asked about", ("pair_id",), dict(
     pair_id=TEXT, group_id=TEXT, p_a=SHARE, p_tie=SHARE, p_sd=NUMBER, n_votes=COUNT, n_human=COUNT,
     judge_spread=NUMBER, flip_share=SHARE, margin=NUMBER_, margin_spread=NUMBER_, length_a=COUNT, length_b=COUNT,

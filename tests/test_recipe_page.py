@@ -18,7 +18,7 @@ SECTIONS = {
     "`[judging.qualification]`": sections.Qualification, "`[people]`": people.People,
     "`[people.quality]`": people.Quality, "`[routing]`": people.Routing, "`[routing.hyper]`": people.HyPER,
     "`[consensus]`": people.Consensus, "`[filtering]`": recipe.Filtering, "`[gold]`": recipe.GoldRule,
-    "`[training]`": recipe.Training, "`[gate]`": recipe.Gate,
+    "`[training]`": recipe.Training, "`[training.trl]`": recipe.Tuning, "`[gate]`": recipe.Gate,
 }
 
 

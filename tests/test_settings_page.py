@@ -18,6 +18,7 @@ PAGE = (Path(__file__).resolve().parents[1] / "docs" / "settings.md").read_text(
 SECTIONS: dict[str, type[BaseModel]] = {
     "Top level": settings.Settings, "`[[endpoints]]`": settings.Endpoint, "`[[prices]]`": settings.Price,
     "`[label_studio]`": settings.LabelStudio, "`[[label_studio.queues]]`": settings.Queue,
+    "`[training]`": settings.Workshop, "`[[training.bases]]`": settings.Base, "`[schedules]`": settings.Schedules,
 }
 
 

@@ -49,6 +49,16 @@ class Workspace:
         return self.root / "models"
 
     @property
+    def orders(self) -> Path:
+        """One folder per language model that is trained elsewhere: what to train on, and what came of it."""
+        return self.root / "orders"
+
+    @property
+    def serving(self) -> Path:
+        """One note per reward model that `tiebreak serve-rm` serves."""
+        return self.root / "serving"
+
+    @property
     def exports(self) -> Path:
         """Training folders and exports."""
         return self.root / "exports"

@@ -88,7 +88,7 @@ def _describe(comparisons: pl.DataFrame, training: Training, seed: int) -> bytes
     rows = "".join(comparisons.select(content_id_expr([*texts, *numbers])).to_series())
     dataset = hashlib.sha256(rows.encode()).hexdigest()
     return _json(
-        {"training": training.model_dump(mode="json"), "seed": seed, "dataset": dataset, "features": FEATURE_SET}
+        {"training": training.head(), "seed": seed, "dataset": dataset, "features": FEATURE_SET}
     )
 
 

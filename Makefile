@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := .tiebreak/demo
 DATA ?=
+WORLD ?= corpus
 BENCH ?= $(patsubst bench/%.py,%,$(wildcard bench/[a-z]*.py))
 ARGS ?=
 
@@ -19,7 +20,7 @@ FIND_PYTHON = for p in python3.11 python3 python3.12 python3.13; do \
 	  $$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done
 
 .PHONY: help setup inference labelstudio browser check test torture demo bench bench-judge bench-consensus bench-routing \
-  serve-labelstudio lock clean
+  serve-labelstudio reference lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -58,13 +59,13 @@ check: setup ## before every commit: ruff, mypy --strict, fast tests, house rule
 	@$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/pytest -q -n 2 -m "not service" && echo "check: passed in $$SECONDS s"
 
 test: check ## check, then tests that start servers, kill processes or read all real data (about half an hour cold)
-	@$(BIN)/pytest -m service && echo "test: passed, service tests in $$SECONDS s"
+	@$(BIN)/pytest -m service -n 2 --dist loadfile --durations 40 && echo "test: passed, service tests in $$SECONDS s"
 
 torture: setup ## the service tests with 1,000 faults and 50 random kills (long; TIEBREAK_SEED=n repeats a run)
 	@TIEBREAK_KILLS=50 TIEBREAK_FAULTS=1000 $(BIN)/pytest -m service
 
-demo: setup ## a whole loop on simulated people, or on DATA="folder ..." (about 1 minute)
-	@TIEBREAK_WORKSPACE=$(DEMO) $(BIN)/tiebreak demo $(foreach folder,$(DATA),--data $(folder)) $(ARGS)
+demo: setup ## a whole loop on the demo corpus, in a simulated world (WORLD=simulated) or on DATA="folder ..." (1 to 2 minutes)
+	@TIEBREAK_WORKSPACE=$(DEMO) $(BIN)/tiebreak demo --world $(WORLD) $(foreach folder,$(DATA),--data $(folder)) $(ARGS)
 
 bench: setup ## quality and speed against peers, on real data (minutes; BENCH=routing for one, ARGS for options)
 	@for program in $(BENCH); do echo "## $$program"; $(BIN)/python -m bench.$$program $(ARGS); done
@@ -77,6 +78,9 @@ bench-consensus: setup ## hidden votes predicted: log-loss, Brier and accuracy o
 
 bench-routing: setup ## what each routing method buys on recorded votes, by budget (minutes)
 	@$(BIN)/python -m bench.routing $(ARGS)
+
+reference: setup ## write the reference pages from the code: commands, recipe fields, settings, views
+	@$(BIN)/python docs/generate.py
 
 lock: setup ## write the environment's versions into constraints.txt
 	@head=$$(grep '^#' constraints.txt); \

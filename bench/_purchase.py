@@ -135,6 +135,11 @@ class Market:
     truth: Floats
     """(P, 3) truth votes for a, tie, b"""
 
+    @cached_property
+    def of_judges(self) -> pl.DataFrame:
+        """POSTERIORS by the consensus rule before anybody has bought."""
+        return self.rule(self.world.judged).posteriors
+
     def evidence(self, n_bought: Ints) -> pl.DataFrame:
         """EVIDENCE of the judges and of what was bought."""
         bought = self.sold.filter(self.sold["rank"].to_numpy() < n_bought[self.sold["place"].to_numpy()])

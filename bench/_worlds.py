@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtr, ndtri
 from scipy.stats import rankdata
 
+from curate.routing.voices import SAID
 from schemas.tables import CANDIDATES, EVIDENCE
 
 FOLDER = Path(__file__).parent / "worlds"
@@ -186,6 +187,18 @@ def posterior(world: World, n_bought: Ints) -> Floats:
         p = p + np.where((n_bought > k)[:, None], told, 0.0)
     e = np.exp(p - p.max(axis=1, keepdims=True))
     return np.asarray(e / e.sum(axis=1, keepdims=True), np.float64)
+
+
+def voices(world: World, n_bought: Ints) -> pl.DataFrame:
+    """Frame of `curate.routing.voices`: the panel, and the first `n_bought` votes of people."""
+    told = np.zeros((len(world.truth), 3))
+    for k in range(world.said.shape[1]):
+        rows = np.flatnonzero(n_bought > k)
+        np.add.at(told, (rows, world.said[rows, k]), 1.0)
+    return world.known.select(
+        "pair_id", *(pl.Series(c, told[:, k]) for k, c in enumerate(SAID)), prior_a=pl.Series(world.panel[:, 0]),
+        prior_tie=pl.Series(world.panel[:, 1]), n_heard=pl.lit(None, dtype=pl.Float64),
+    )
 
 
 def truly_wrong(world: World, n_bought: Ints) -> Floats:

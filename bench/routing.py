@@ -15,7 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,19 +26,19 @@ from bench._areas import ORACLES, SCORES, Curves, area_table, curve_table, mean_
 from bench._measuring import beside, real_data
 from bench._measuring import markdown as as_table
 from bench._purchase import SETS, Floats, Ints, Labels, Market, World, agreement, labels_of, load, market, rule_of
+from curate.consensus.majority import majority
 from curate.rewards.crossfit import fit_heads, fold_rule, out_of_fold
 from curate.rewards.features import PairFeatures, pair_features
 from curate.routing import active_lab
 from curate.routing.allocation import choose
-from curate.routing.audit import audits, opinions
 from curate.routing.hyper import learned, permuted, scores
 from curate.routing.hyper_features import hyper_features
 from curate.routing.skill import human_skill
+from curate.routing.voices import voices
 from curate.routing.wrongness import calibrated
 from schemas.errors import InputError, RefusedError, TiebreakError
 from schemas.people import HyPER, Routing
 from schemas.recipe import Training
-from schemas.tables import ROUTES
 
 STEPS, N_WAVES, SEEDS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0), 4, 10
 MARKS = (*STEPS, 0.25, 0.5)
@@ -59,29 +59,23 @@ class Purchase:
     market: Market
     seed: int
     n_bought: Ints
-    routes: pl.DataFrame = field(default_factory=ROUTES.empty)
-    said: list[pl.DataFrame] = field(default_factory=list)
-    """(route_id, p_a, p_tie) of each wave's votes"""
-    posteriors: pl.DataFrame = field(default_factory=pl.DataFrame)
+    posteriors: pl.DataFrame
 
     @classmethod
     def begin(cls, on: Market, seed: int) -> Purchase:
         """Nothing bought yet."""
         nothing = np.zeros(len(on.n_for_sale), np.int64)
-        return cls(on, seed, nothing, posteriors=on.posteriors(nothing))
+        return cls(on, seed, nothing, on.posteriors(nothing))
 
     def buy(self, routes: pl.DataFrame) -> None:
         """Buy one vote per route, each pair's by rank, and refit."""
         places = self.market.world.texts.select("pair_id").with_row_index("place")
-        asked = routes.join(places, on="pair_id", maintain_order="left")
-        nth = pl.int_range(pl.len()).over("pair_id") + pl.Series(self.n_bought[asked["place"].to_numpy()])
-        votes = asked.select("route_id", "pair_id", nth.alias("rank")).join(
-            self.market.sold.select("pair_id", "rank", "p_a", "p_tie"), on=["pair_id", "rank"])
-        if votes.height != routes.height:
-            raise InputError(f"{routes.height} routes, {votes.height} votes to sell", expected="a vote for each")
-        self.said.append(votes.select("route_id", "p_a", "p_tie"))
-        self.routes = pl.concat([self.routes, routes])
-        self.take(np.bincount(asked["place"].to_numpy(), minlength=len(self.n_bought)))
+        asked = routes.join(places, on="pair_id")["place"].to_numpy()
+        more = np.bincount(asked, minlength=len(self.n_bought))
+        n_left = int(np.minimum(more, self.market.n_for_sale - self.n_bought).sum())
+        if n_left != routes.height:
+            raise InputError(f"{routes.height} routes, {n_left} votes to sell", expected="a vote for each")
+        self.take(more)
 
     def take(self, more: Ints) -> None:
         """Buy that many more votes of each pair (P), and refit."""
@@ -104,10 +98,8 @@ def routed(method: str, purchase: Purchase, votes: int, at: float, hyper: HyperS
     asked = "hyper" if method.startswith("hyper") else method
     if asked == "hyper" and ranking is None:
         asked = "random"
-    if asked == "value" and purchase.said:
-        answered = pl.concat(purchase.said)
-        routed_so_far = opinions(purchase.routes, answered)
-        pool = calibrated(pool, audits(purchase.routes, answered), skill, routed=routed_so_far)
+    if asked == "value":
+        pool = calibrated(pool, voices(evidence, m.of_judges, is_majority=m.rule is majority), skill)
     rule = Routing.model_validate({"method": asked, "budget_votes": votes})
     return choose(pool, rule, skill, 1.0, f"wave {at}", purchase.seed, scores=ranking)
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -28,9 +27,9 @@ from scipy.special import stdtrit
 
 from bench._measuring import beside, timed
 from bench._measuring import markdown as table
-from bench._worlds import Terms, World, all_worlds, draw, posterior, truly_wrong
+from bench._worlds import Terms, World, all_worlds, draw, posterior, truly_wrong, voices
 from curate.routing.allocation import choose
-from curate.routing.audit import audit_estimate, audits, opinions
+from curate.routing.audit import audit_estimate
 from curate.routing.uniform import audit_draw
 from curate.routing.wrongness import calibrated
 from schemas.errors import InputError, TiebreakError
@@ -48,20 +47,6 @@ ONCE = ("random", "disagreement")
 Ints = NDArray[np.int64]
 
 
-@dataclass
-class Ledger:
-    """What one method has bought of one world so far."""
-
-    n_bought: Ints
-    routes: pl.DataFrame | None = None
-    answered: pl.DataFrame | None = None
-
-    def add(self, routes: pl.DataFrame, answered: pl.DataFrame) -> None:
-        self.routes = routes if self.routes is None else pl.concat([self.routes, routes])
-        self.answered = answered if self.answered is None else pl.concat([self.answered, answered])
-        np.add.at(self.n_bought, _rows(routes), 1)
-
-
 def waves(budget: int) -> list[int]:
     """A budget in parts that differ by at most one vote."""
     return [budget * (k + 1) // N_WAVES - budget * k // N_WAVES for k in range(N_WAVES)]
@@ -74,26 +59,24 @@ def label_error(world: World, n_bought: Ints) -> float:
 
 def spend(world: World, method: str, budget: int) -> Ints:
     """(n) votes bought of each pair by a method of the product."""
-    kept, skill = Ledger(np.zeros(len(world.truth), dtype=np.int64)), 1 - world.terms.human_error
+    n_bought, skill = np.zeros(len(world.truth), dtype=np.int64), 1 - world.terms.human_error
     for wave, votes in enumerate(waves(budget)):
         rule = Routing.model_validate({
             "method": "value" if method == KNOWN else method, "budget_votes": votes, "audit_share": AUDIT_SHARE,
         })
-        pool = _believed(world, _pool(world, kept.n_bought, method), method, kept)
-        routes = choose(pool, rule, skill, 1.0, f"wave {wave}", world.seed)
-        kept.add(routes, _answers(world, routes, kept.n_bought))
-    return kept.n_bought
+        pool = _believed(world, _pool(world, n_bought, method), method, n_bought)
+        np.add.at(n_bought, _rows(choose(pool, rule, skill, 1.0, f"wave {wave}", world.seed)), 1)
+    return n_bought
 
 
-def _believed(world: World, pool: pl.DataFrame, method: str, kept: Ledger) -> pl.DataFrame:
+def _believed(world: World, pool: pl.DataFrame, method: str, n_bought: Ints) -> pl.DataFrame:
     """The pool with what its method believes of each label."""
     if method == KNOWN:
-        wrong = np.clip(truly_wrong(world, kept.n_bought), 0, 1)
+        wrong = np.clip(truly_wrong(world, n_bought), 0, 1)
         return pool.with_columns(p_wrong=pl.Series(wrong))
-    if method != "value" or kept.routes is None or kept.answered is None:
+    if method != "value":
         return pool
-    seen, routed = (read(kept.routes, kept.answered) for read in (audits, opinions))
-    return calibrated(pool, seen, 1 - world.terms.human_error, routed=routed)
+    return calibrated(pool, voices(world, n_bought), 1 - world.terms.human_error)
 
 
 def _pool(world: World, n_bought: Ints, method: str) -> pl.DataFrame:
@@ -107,13 +90,6 @@ def _pool(world: World, n_bought: Ints, method: str) -> pl.DataFrame:
 
 def _rows(routes: pl.DataFrame) -> Ints:
     return routes["pair_id"].str.slice(1).cast(pl.Int64).to_numpy()
-
-
-def _answers(world: World, routes: pl.DataFrame, n_bought: Ints) -> pl.DataFrame:
-    """The next votes of the pairs asked about."""
-    rows = _rows(routes)
-    said = world.said[rows, n_bought[rows] + routes["ordinal"].to_numpy()]
-    return routes.select("route_id", p_a=pl.Series((said == 0) * 1.0), p_tie=pl.Series((said == 1) * 1.0))
 
 
 def oracle(world: World, budget: int) -> Ints:

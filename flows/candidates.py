@@ -12,6 +12,7 @@ from curate.synthesis.pools import draw_pools
 from flows.asking import ask
 from flows.reward_models import TEMPLATE, load_incumbent, score_pairs
 from flows.rounds import Turn
+from flows.trained import Trained, rewards, score_rows, untaught
 from schemas.ids import seed_of, uniform_expr
 from schemas.recipe import Recipe
 from schemas.sections import Model, Policy
@@ -219,9 +220,20 @@ def _incumbent_scores(turn: Turn, candidates: pl.DataFrame) -> pl.DataFrame | No
     if incumbent is None:
         turn.say(f"{STAGE}: no reward model is promoted yet: pairs are drawn at random")
         return None
+    if isinstance(incumbent, Trained):
+        return _trained_scores(turn, incumbent, candidates)
     # A response beside itself is a comparison that scores it once.
     alone = candidates.select("group_id", pair_id="response_id", prompt="question", text_a="text", text_b="text")
     scored = score_pairs(incumbent.model, alone)
     return SCORES.complete(scored.select(
         "fold", "is_out_of_fold", response_id="pair_id", score="score_a", model=pl.lit(incumbent.name),
         template=pl.lit(TEMPLATE)))
+
+
+def _trained_scores(turn: Turn, model: Trained, candidates: pl.DataFrame) -> pl.DataFrame:
+    """Frame `scores` by a promoted language model; in sample where it was trained on other responses to the prompt."""
+    said = rewards(turn, model, candidates.select("response_id", "system", prompt="asked", response="text"))
+    with turn.store.write(STAGE) as writer:
+        untrained = untaught(writer, model, candidates.select("response_id", "group_id"))
+    is_new = pl.col("response_id").is_in(untrained["response_id"].implode())
+    return score_rows(model.name, said).with_columns(is_out_of_fold=is_new)

@@ -26,10 +26,10 @@ def _looking(app: typer.Typer, root: Root) -> None:
         data: Annotated[list[Path] | None, typer.Option(help="Folder of recorded votes; may be repeated.")] = None,
         world: Annotated[
             Literal["corpus", "simulated"], typer.Option(help="What is labelled when no data is named.")
-        ] = "simulated",
+        ] = "corpus",
         rounds: Annotated[int, typer.Option(min=1, help="Rounds to run.")] = 3,
     ) -> None:
-        """Run rounds on a simulated world or on recorded votes, and print what came of them."""
+        """Run rounds on the corpus that is shipped, a simulated world, or recorded votes; print what came of them."""
         from flows import demo as demonstration
 
         demonstration.run(root(), data or [], rounds, typer.echo, world=world)

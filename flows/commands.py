@@ -25,9 +25,9 @@ from flows.rounds import (
     open_round,
     run_stages,
 )
-from flows.server import running_server
+from flows.server import running_server, running_worker
 from flows.settings import meter_path, n_workers, serving_settings
-from schemas.errors import InputError, LockHeldError, NotThereYetError, RecipeError, RefusedError, UserError
+from schemas.errors import InputError, LockHeldError, RecipeError, RefusedError, UserError
 from schemas.recipe import Recipe, parse_recipe
 from schemas.tables import VERSION_TAGS
 from warehouse.inbox import has_waiting
@@ -82,7 +82,7 @@ def doctor(root: Path) -> list[Facts]:
 def status(root: Path) -> Facts:
     """Where the workspace stands."""
     workspace = Workspace(root).require()
-    server, manifest = running_server(workspace), read_manifest(workspace)
+    server, worker, manifest = running_server(workspace), running_worker(workspace), read_manifest(workspace)
     with Reader(root) as reader:
         rounds = reader.sql("SELECT dataset, n, state FROM round_summary ORDER BY dataset, n DESC")
         newest = reader.sql("SELECT version FROM version_log ORDER BY released_at DESC LIMIT 1")
@@ -94,6 +94,7 @@ def status(root: Path) -> Facts:
         "inbox": "holds work for the next writer" if has_waiting(workspace.inbox) else "empty",
         "readers see the state of": _when(manifest["published_at"]),
         "prefect server": server.api_url if server else "not running",
+        "worker": f"pid {worker.pid}, pool {worker.pool}" if worker else "not running",
     }
 
 
@@ -176,12 +177,15 @@ def run_stage(root: Path, recipe: Path | None, stage: str, *, say: Say) -> None:
     store = Store(root)
     with only_runner(store, parsed.dataset):
         engines = engines_of(parsed, meter_path(), serving_settings(store.workspace))
+        # Looked at before a round is opened: a command out of turn leaves none behind.
+        _refuse_out_of_turn(next_round(store, engines, parsed, thread_fan_out(1), say), stage)
         turn = open_round(store, engines, parsed, thread_fan_out(n_workers()), say)
         with closing(turn.engines), _published(store):
             _run_next(turn, stage, say)
 
 
-def _run_next(turn: Turn, stage: str, say: Say) -> None:
+def _refuse_out_of_turn(turn: Turn, stage: str) -> None:
+    """Raises RefusedError when stages before this one, which have commands of their own, were not run."""
     from flows.stages import STAGES
 
     done, order = finished_stages(turn), list(STAGES)
@@ -191,6 +195,12 @@ def _run_next(turn: Turn, stage: str, say: Say) -> None:
             f"round {turn.n} has not been through {missing[0]}", expected=f"the stages before {stage} to be done",
             next=f"tiebreak {missing[0]}",
         )
+
+
+def _run_next(turn: Turn, stage: str, say: Say) -> None:
+    from flows.stages import STAGES
+
+    done, order = finished_stages(turn), list(STAGES)
     wanted = [name for name in order[: order.index(stage) + 1] if name not in done]
     run_stages(turn, [(name, STAGES[name]) for name in wanted])
     if not wanted:
@@ -243,15 +253,16 @@ def verify(root: Path, version: str, is_recomputed: bool) -> Facts:
 
 
 def export(root: Path, version: str, out: Path, form: str, since: str | None = None) -> Facts:
-    """Write a version into a folder."""
-    from flows.exporting import write_export
+    """Write a version, or what changed since an earlier one, into a folder."""
+    from flows.exporting import export_version
 
-    if since is not None:
-        raise NotThereYetError("`tiebreak export --since` is not there yet", next="tiebreak diff A B --pairs")
-
-    members, row = _members(root, version)
-    n_rows = write_export(members, row, out, form)
-    return {"rows": n_rows, "folder": str(out), "card": str(out / "card.md")}
+    dataset, n = resolve(root, version)
+    if since is None:
+        return export_version(root, dataset, n, out, form)
+    other, earlier = resolve(root, since)
+    if other != dataset:
+        raise InputError(f"--since {since}", expected=f"a version of {dataset}", next="tiebreak versions")
+    return export_version(root, dataset, n, out, form, earlier)
 
 
 def card(root: Path, version: str) -> str:

@@ -1,103 +1,98 @@
-"""Doctor: what is wrong with this installation or workspace, and the command that mends it."""
+"""Doctor: what is wrong with this installation or workspace, and the command that mends it.
+
+Looks change nothing and run side by side, each with a bound: under two seconds where no server is named.
+"""
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-from importlib.metadata import PackageNotFoundError, version
+import shlex
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from flows.server import running_server
-from flows.settings import secret, serving_settings
-from schemas.errors import RecipeError, WorkspaceError
-from schemas.settings import Endpoint
-from warehouse.lock import holder
-from warehouse.workspace import Workspace
+from flows import doctor_installation as installed
+from flows import doctor_servers as servers
+from flows import doctor_settings as said
+from flows import doctor_workspace as lying
+from flows.doctor_row import Row, row
+from schemas.errors import WorkspaceError
+from schemas.recipe import Recipe
+from schemas.settings import Settings
+from warehouse.workspace import FORMAT, Workspace
 
-Row = dict[str, object]
-
-# Versions outside these were seen to break (docs/design/pins.md).
-PINS = {
-    "prefect": ("3.8.8", "3.8.8"),
-    "fastapi": ("0.139", "0.150.999"),
-    "sqlalchemy": ("2.0", "2.0.999"),
-    "duckdb": ("2.0.0", "2.0.999"),
-    "polars": ("2.1.0", "2.999"),
-}
-LEAST_FREE_GIB = 1.0
+Look = Callable[[], list[Row]]
+AT_ONCE = 16
+"""looks that wait for somebody at the same time"""
 
 
 def examine(root: Path) -> list[Row]:
     """One row per check: check, state (ok, note, fault), seen, mend."""
-    rows = [_python(), *(_pin(name, low, high) for name, (low, high) in PINS.items()), _threads()]
-    return [*rows, *_workspace(root)]
-
-
-def _row(check: str, is_ok: bool, seen: str, mend: str, *, worst: str = "fault") -> Row:
-    return {"check": check, "state": "ok" if is_ok else worst, "seen": seen, "mend": "" if is_ok else mend}
-
-
-def _python() -> Row:
-    seen = ".".join(str(part) for part in sys.version_info[:3])
-    return _row("python", sys.version_info >= (3, 11), seen, "install Python 3.11 or newer")
-
-
-def _pin(name: str, low: str, high: str) -> Row:
-    try:
-        seen = version(name)
-    except PackageNotFoundError:
-        return _row(name, False, "not installed", "pip install -c constraints.txt tiebreak")
-    is_ok = _numbers(low) <= _numbers(seen) <= _numbers(high)
-    return _row(name, is_ok, seen, f"pip install '{name}>={low},<={high}'")
-
-
-def _threads() -> Row:
-    seen = os.environ.get("OMP_NUM_THREADS")
-    mend = "export OMP_NUM_THREADS=1 for equal fingerprints everywhere"
-    return _row("BLAS threads", seen == "1", seen or "not set", mend, worst="note")
-
-
-def _workspace(root: Path) -> list[Row]:
     workspace = Workspace(root)
-    if not (root / "workspace.json").is_file():
-        return [_row("workspace", False, f"none in {root}", f"tiebreak --workspace {root} init", worst="note")]
+    looks: list[Look] = [installed.installation, partial(lying.disks, root)]
+    if (refused := _refused(workspace)) is not None:
+        return _all([*looks, *_environments(Settings(), None), lambda: [refused]])
+    recipe, recipe_row = lying.recipe_of(workspace)
+    settings, settings_rows = said.settings_of(workspace)
+    return _all([
+        *looks, *_environments(settings, recipe), partial(lying.workspace_rows, workspace),
+        lambda: [recipe_row, *settings_rows], *_agreement(settings, recipe), partial(said.secrets, settings),
+        partial(servers.prefect, workspace, _pools(settings)), *_outside(settings),
+    ])
+
+
+def _refused(workspace: Workspace) -> Row | None:
+    """Why every command would refuse this workspace; None when they take it."""
+    if not (workspace.root / "workspace.json").is_file():
+        mend = f"tiebreak --workspace {workspace.root} init"
+        return row("workspace", "note", f"none in {workspace.root}", mend)
     try:
         workspace.require()
     except WorkspaceError as error:
-        return [_row("workspace", False, error.seen, error.next)]
-    free = shutil.disk_usage(root).free / 2**30
-    server, held = running_server(workspace), holder(workspace.lock)
+        # The file says the format and nothing else, and there has been one format so far: it can be written again.
+        marker = shlex.quote(str(workspace.root / "workspace.json"))
+        mend = f"echo '{{\"format\": {FORMAT}}}' > {marker}" if "damaged" in error.seen else error.next
+        return row("workspace", "fault", error.seen, mend)
+    return None
+
+
+def _environments(settings: Settings, recipe: Recipe | None) -> list[Look]:
+    python = Path(settings.inference_python) if settings.inference_python else installed.INFERENCE
+    trains_here = recipe is not None and recipe.training.engine == "trl" and not settings.training.pool
+    is_needed = bool(settings.in_process or settings.inference_python or trains_here)
     return [
-        _row("workspace", os.access(root, os.W_OK), str(root), f"make {root} writable"),
-        _row("disk", free >= LEAST_FREE_GIB, f"{free:.1f} GiB free", "free some space"),
-        _row("writer.lock", held is None, held or "free", "wait for that process, or stop it", worst="note"),
-        _row("prefect server", server is not None, server.api_url if server else "not running",
-             "tiebreak serve", worst="note"),
-        *_endpoints(workspace),
+        partial(installed.inference, python, is_needed=is_needed),
+        partial(installed.label_studio, installed.LABEL_STUDIO),
     ]
 
 
-def _endpoints(workspace: Workspace) -> list[Row]:
-    """One row per endpoint of the settings, asked for its models; one row when the settings cannot be read."""
-    try:
-        settings = serving_settings(workspace)
-    except RecipeError as error:
-        return [_row("settings", False, error.seen, error.next)]
-    return [_endpoint(endpoint, settings.connect_timeout_s) for endpoint in settings.endpoints]
+def _agreement(settings: Settings, recipe: Recipe | None) -> list[Look]:
+    """Recipe against settings, where there is a recipe to hold them against."""
+    return [] if recipe is None else [partial(said.names, settings, recipe), partial(said.people, settings, recipe)]
 
 
-def _endpoint(endpoint: Endpoint, timeout_s: float) -> Row:
-    from curate.adapters.vllm.looking import look_at
+def _outside(settings: Settings) -> list[Look]:
+    """A look per server of the settings."""
+    looks: list[Look] = [
+        partial(_listed, partial(servers.endpoint, one, settings.connect_timeout_s)) for one in settings.endpoints
+    ]
+    if settings.label_studio is not None:
+        looks.append(partial(_listed, partial(servers.label_studio, settings.label_studio)))
+    return [*looks, partial(servers.clock, servers.addresses(settings))]
 
-    name = f"endpoint {urlsplit(endpoint.url).netloc}"
-    try:
-        look = look_at(endpoint, secret(endpoint.key) if endpoint.key else "", timeout_s)
-    except RecipeError as error:
-        return _row(name, False, error.seen, error.next)
-    return _row(name, not look.mend, look.seen, look.mend)
+
+def _pools(settings: Settings) -> dict[str, str]:
+    """The command that starts a worker of each pool that settings name."""
+    pool = settings.training.pool
+    return {pool: f"tiebreak serve --pool {pool}, on the machine that trains"} if pool else {}
 
 
-def _numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(".") if part.isdigit()]
+def _listed(look: Callable[[], Row]) -> list[Row]:
+    return [look()]
+
+
+def _all(looks: list[Look]) -> list[Row]:
+    """Every look's rows, in the order of the looks."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = list(pool.map(lambda look: look(), looks))
+    return [one for rows in found for one in rows]

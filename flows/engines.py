@@ -19,11 +19,11 @@ from curate.engines import Annotate, CallReply, CallRequest, Generate, Judge, Ki
 from flows.settings import secret
 from schemas.errors import RecipeError
 from schemas.recipe import Recipe
+from schemas.sections import Model
 from schemas.settings import LabelStudio, Queue, Settings
 
 if TYPE_CHECKING:
     from curate.adapters.label_studio.platform import LabelStudioPlatform
-    from curate.adapters.vllm.served import ServedModels
 
 NOWHERE = Settings()
 """settings of a recipe that asks no served model"""
@@ -49,6 +49,8 @@ class Engines:
     """where people work; None: made of the settings when it is needed"""
     made: list[LabelStudioPlatform] = field(default_factory=list)
     """the platform that was made of the settings, once"""
+    guest: str = ""
+    """name of a served model that no recipe names: a reward model of the workspace"""
 
     @property
     def queues(self) -> tuple[Queue, ...]:
@@ -86,8 +88,8 @@ class Engines:
         return self._metered(self.judge.judge(requests) if self.judge else iter(()))
 
     def is_served(self, name: str) -> bool:
-        """Whether a judge's name is one of the recipe's served models."""
-        return any(model.name == name for model in self.recipe.models)
+        """Whether a name is one of the recipe's served models, or the guest's."""
+        return name == self.guest or any(model.name == name for model in self.recipe.models)
 
     def identity(self, name: str) -> str:
         """Served model and revision behind a name of the recipe, or the simulated judge's identity.
@@ -104,7 +106,12 @@ class Engines:
         """These engines with `spent_usd` of this round's money gone."""
         if self.serve is not None or not self.recipe.models:
             return self
-        return replace(self, serve=served(self.recipe, self.settings, spent_usd), compared=set())
+        return replace(self, serve=served(self.recipe.models, self.settings, spent_usd), compared=set())
+
+    def beside(self, model: Model, settings: Settings, spent_usd: float) -> Engines:
+        """These engines with one served model, which the recipe does not name, in the place of the recipe's."""
+        serve = served((model,), settings, spent_usd)
+        return replace(self, serve=serve, settings=settings, guest=model.name, made=[])
 
     def close(self) -> None:
         """Let go of connections and child processes."""
@@ -178,8 +185,21 @@ def engines_of(recipe: Recipe, meter: Path | None = None, settings: Settings | N
     )
 
 
-def served(recipe: Recipe, settings: Settings, spent_usd: float = 0.0) -> ServedModels:
-    """The recipe's served models; nothing is connected before the first call."""
+def served(models: Sequence[Model], settings: Settings, spent_usd: float = 0.0) -> Serve:
+    """Served models; nothing is connected before the first call."""
     from curate.adapters.vllm.served import ServedModels
 
-    return ServedModels(recipe.models, settings, secret=secret, spent_usd=spent_usd)
+    return ServedModels(models, settings, secret=secret, spent_usd=spent_usd)
+
+
+def inference_python(settings: Settings) -> Path:
+    """Python of the environment that holds vLLM and TRL. Raises RecipeError when it is not there."""
+    from curate.adapters.vllm.in_process import PYTHON
+
+    python = Path(settings.inference_python or PYTHON)
+    if not python.is_file():
+        raise RecipeError(
+            f"no Python at {python}", expected="an environment that holds vLLM and TRL",
+            next="make inference, or set inference_python in settings.toml",
+        )
+    return python

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import uuid
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
+from curate.adapters.dataset_folder import save_splits
+from flows.export_cards import MAX_LENGTH_TOKENS, Ground, card, hub_card, passing_on
+from flows.export_forms import FORMS, everything, kept, split_by_group, trl
+from flows.redacting import erasures
+from flows.rounds import now
 from schemas.errors import InputError, RefusedError
-from schemas.tables import COMPARISONS
+from schemas.tables import COMPARISONS, RUNS
 from warehouse.inbox import write_parquet
+from warehouse.reader import Reader
+from warehouse.store import Store
 from warehouse.workspace import Workspace
 
-MAX_LENGTH_TOKENS = 1024
-CHARACTERS_PER_TOKEN = 4
+__all__ = ["MAX_LENGTH_TOKENS", "card", "everything", "trl"]  # what others take from here
+
+Facts = dict[str, object]
 
 
 def write_training_folder(workspace: Workspace, dataset: str, n: int, members: pl.DataFrame) -> int:
     """`exports/<dataset>@<n>/train/train.parquet` (contract COMPARISONS) of kept pairs; returns the rows."""
-    kept = COMPARISONS.complete(_kept(members).select(*COMPARISONS.schema))
+    rows = COMPARISONS.complete(kept(members).select(*COMPARISONS.schema))
     folder = training_folder(workspace, dataset, n)
     folder.mkdir(parents=True, exist_ok=True)
-    write_parquet(kept.sort("pair_id"), folder / "train.parquet")
-    return kept.height
+    write_parquet(rows.sort("pair_id"), folder / "train.parquet")
+    return rows.height
 
 
 def training_folder(workspace: Workspace, dataset: str, n: int) -> Path:
@@ -32,8 +41,59 @@ def training_folder(workspace: Workspace, dataset: str, n: int) -> Path:
     return workspace.exports / f"{dataset}@{n}" / "train"
 
 
-def write_export(members: pl.DataFrame, version: dict[str, object], out: Path, form: str) -> int:
-    """A version in a foreign form under `out`, with `card.md`. Raises RefusedError when `out` is not empty."""
+@dataclass(frozen=True)
+class Earlier:
+    """The version that an export of changes counts from."""
+
+    name: str
+    members: pl.DataFrame
+    erased: pl.DataFrame
+    """(pair_id) of its pairs of which a text was erased"""
+
+
+def export_version(root: Path, dataset: str, n: int, out: Path, form: str, since: int | None = None) -> Facts:
+    """A released version under `out`; with `since`, only rows that version `since` lacks or has otherwise.
+
+    The workspace notes where it went, so that `redact` can name the copies of a text that it cannot reach.
+    """
+    if since is not None and since >= n:
+        raise InputError(
+            f"--since {dataset}@{since}", expected=f"a version before {dataset}@{n}", next="tiebreak versions"
+        )
+    with Reader(root) as reader:
+        version = reader.query("versions_of", dataset=dataset).filter(pl.col("n") == n).row(0, named=True)
+        members, ground = members_of(reader, dataset, n), ground_of(reader, dataset, n)
+        earlier = None if since is None else Earlier(
+            f"{dataset}@{since}", members_of(reader, dataset, since),
+            reader.query("erased_members", dataset=dataset, n=since),
+        )
+    n_rows = write_export(members, version, out, form, ground, earlier)
+    refused, unknown = passing_on(ground.origins)
+    return {
+        "rows": n_rows, "folder": str(out), "card": str(out / _card_name(form)),
+        "pairs that must not be passed on": refused, "pairs not cleared for passing on": unknown,
+        "noted for redact": "yes" if _note(root, f"{dataset}@{n}", out, form) else "no: the workspace is read-only",
+    }
+
+
+def members_of(reader: Reader, dataset: str, n: int) -> pl.DataFrame:
+    """Pairs of a version with texts, dropped ones with their reason."""
+    return reader.query("version_members", dataset=dataset, n=n)
+
+
+def ground_of(reader: Reader, dataset: str, n: int) -> Ground:
+    """What a version's card says of licences and erasures."""
+    origins = reader.query("pair_origins", dataset=dataset, n=n)
+    erased = reader.query("erased_members", dataset=dataset, n=n)
+    stones = reader.query("tombstones_of", version=f"{dataset}@{n}")
+    return Ground(origins.join(erased, on="pair_id", how="anti"), erased.height, tuple(erasures(stones)))
+
+
+def write_export(
+    members: pl.DataFrame, version: Facts, out: Path, form: str, ground: Ground | None = None,
+    earlier: Earlier | None = None,
+) -> int:
+    """A version in a foreign form under `out`, with its card. Raises RefusedError when `out` is not empty."""
     if form not in FORMS:
         raise InputError(f"format {form!r}", expected=f"one of {sorted(FORMS)}", next="tiebreak export --help")
     out = out.resolve()
@@ -42,80 +102,73 @@ def write_export(members: pl.DataFrame, version: dict[str, object], out: Path, f
     temporary = out.with_name(f".{out.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    frame = FORMS[form](members)
-    write_parquet(frame, temporary / "train.parquet")
-    (temporary / "card.md").write_text(card(members, version, form, frame), encoding="utf-8")
+    n_rows = _fill(temporary, members, version, form, ground or Ground(), earlier)
     if out.exists():
         out.rmdir()
     temporary.replace(out)
-    return frame.height
+    return n_rows
 
 
-def trl(members: pl.DataFrame) -> pl.DataFrame:
-    """TRL's implicit-prompt form: `chosen` and `rejected` are message lists that begin with the prompt.
+def _fill(
+    folder: Path, members: pl.DataFrame, version: Facts, form: str, ground: Ground, earlier: Earlier | None
+) -> int:
+    """Rows, card and, for changes, what is gone, in a folder that nobody sees yet."""
+    rows = FORMS[form].rows(members)
+    if earlier is not None:
+        rows, removed = _changes(rows, members, form, earlier)
+        write_parquet(removed, folder / "removed.parquet")
+        ground = replace(ground, since=earlier.name, n_removed=removed.height)
+    elif not FORMS[form].is_key_shown:
+        rows = rows.drop(FORMS[form].key)
+    text = card(members, version, form, rows, ground)
+    if form == "hf":
+        splits = split_by_group(rows)
+        save_splits(splits, folder, f"{version['fingerprint']}/{ground.since}")
+        text = hub_card(text, version, splits, ground)
+    else:
+        write_parquet(rows, folder / "train.parquet")
+    (folder / _card_name(form)).write_text(text, encoding="utf-8")
+    return rows.height
 
-    `margin` is the absolute strength on every row, so never on some rows only. Ties teach no order: left out.
+
+def _changes(
+    rows: pl.DataFrame, members: pl.DataFrame, form: str, earlier: Earlier
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(rows that are new or differ, rows of the earlier version that are no longer there and why).
+
+    Who lays the first over an export of the earlier version, by key, and takes the second away, has this version.
     """
-    decided = _kept(members).with_columns(win=pl.col("p_a") + pl.col("p_tie") / 2).filter(pl.col("win") != 0.5)
-    is_a = pl.col("win") > 0.5
-    texts = decided.select(
-        "pair_id",
-        "messages",
-        chosen=pl.when(is_a).then("text_a").otherwise("text_b"),
-        rejected=pl.when(is_a).then("text_b").otherwise("text_a"),
-        margin=pl.col("strength").abs(),
-    ).sort("pair_id")
-    return texts.select(
-        *(pl.col("messages").list.concat(_assistant(side)).alias(side) for side in ("chosen", "rejected")), "margin"
-    )
+    key, before = FORMS[form].key, FORMS[form].rows(earlier.members)
+    same = _as_said(rows, key).join(_as_said(before, key), on=[key, "said"], how="semi")
+    changed = rows.join(same, on=key, how="anti", maintain_order="left")
+    gone = before.join(rows, on=key, how="anti", maintain_order="left")
+    if key != "pair_id":
+        return changed, gone.with_columns(removed_because=pl.lit("wins as much as it loses, or is in no pair"))
+    gone = pl.concat([gone, earlier.erased], how="diagonal")
+    fate = pl.when(pl.col("action") == "drop").then(pl.format("drop: {}", "reason")).otherwise(pl.lit("a tie"))
+    why = pl.concat([
+        members.select("pair_id", removed_because=fate),
+        earlier.erased.select("pair_id", removed_because=pl.lit("erased")),
+    ])
+    removed = gone.join(why, on="pair_id", how="left", maintain_order="left")
+    return changed, removed.with_columns(pl.col("removed_because").fill_null("not in the version"))
 
 
-def everything(members: pl.DataFrame) -> pl.DataFrame:
-    """All columns of the version, dropped pairs with their reason included."""
-    return members.sort("pair_id")
+def _as_said(rows: pl.DataFrame, key: str) -> pl.DataFrame:
+    return rows.select(key, said=pl.struct(pl.exclude(key)).struct.json_encode())
 
 
-def card(members: pl.DataFrame, version: dict[str, object], form: str, frame: pl.DataFrame) -> str:
-    """A data card in Markdown: what it is, how many and why, what a trainer will drop, from where."""
-    reasons = members.group_by("action", "reason").len().sort("action", "reason").iter_rows()
-    sources = members.group_by("source").len().sort("source").iter_rows()
-    lines = [
-        f"# {version['dataset']}@{version['n']} ({form})", "",
-        f"- rows: {frame.height}", f"- content fingerprint: `{version['fingerprint']}`",
-        f"- recipe fingerprint: `{version['recipe_fingerprint']}`", f"- votes up to number: {version['as_of']}",
-        f"- pairs whose longer side exceeds about {MAX_LENGTH_TOKENS} tokens, which TRL would drop: "
-        f"{_n_too_long(members)}", "", "## Pairs by action and reason", "",
-        *(f"- {action}{': ' + reason if reason else ''}: {n}" for action, reason, n in reasons), "",
-        "## Pairs by source", "", *(f"- {_plain(source)}: {n}" for source, n in sources), "", "## Recipe", "",
-        "```json", json.dumps(json.loads(str(version["recipe"])), indent=1, sort_keys=True), "```", "",
-    ]
-    return "\n".join(lines)
+def _card_name(form: str) -> str:
+    return "README.md" if form == "hf" else "card.md"
 
 
-FORMS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {"trl": trl, "parquet": everything}
-
-MESSAGE = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
-
-
-def _kept(members: pl.DataFrame) -> pl.DataFrame:
-    asked = pl.col("prompt").str.json_decode(MESSAGE)
-    system = pl.concat_list(pl.struct(role=pl.lit("system"), content=pl.col("system")))
-    messages = pl.when(pl.col("system").is_null()).then(asked).otherwise(system.list.concat(asked)).alias("messages")
-    last = asked.list.last().struct.field("content").alias("prompt")
-    return members.filter(pl.col("action") != "drop").with_columns(messages, last)
-
-
-def _assistant(column: str) -> pl.Expr:
-    return pl.concat_list(pl.struct(role=pl.lit("assistant"), content=pl.col(column)))
-
-
-def _n_too_long(members: pl.DataFrame) -> int:
-    longest = pl.max_horizontal(pl.col("text_a").str.len_chars(), pl.col("text_b").str.len_chars())
-    whole = pl.col("prompt").str.len_chars() + longest
-    return int(members.filter(pl.col("action") != "drop").select(
-        (whole > MAX_LENGTH_TOKENS * CHARACTERS_PER_TOKEN).sum()).item())
-
-
-def _plain(text: str) -> str:
-    """A name from data as plain text: no Markdown, no line break."""
-    return "".join(c if c.isalnum() or c in "-_./ " else "?" for c in text)
+def _note(root: Path, version: str, out: Path, form: str) -> bool:
+    """Leave a row of `runs` in the inbox; False where nothing can be written, as in a read-only copy."""
+    detail = json.dumps({"version": version, "form": form, "folder": str(out.resolve())})
+    row = pl.DataFrame([{"run_id": uuid.uuid4().hex, "flow": "export", "event": "finished", "round_id": None,
+                         "detail": detail, "at": now()}], schema_overrides={"round_id": pl.String})
+    try:
+        Store(root).inbox("export").segment("runs", RUNS.complete(row))
+    except OSError:
+        return False
+    return True

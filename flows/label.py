@@ -13,16 +13,18 @@ import polars as pl
 from curate.adapters.replay import ReplayAnnotator
 from curate.consensus.folding import fold_orders
 from curate.routing.allocation import People, decide
-from curate.routing.audit import audits, opinions
-from curate.routing.candidates import candidates
+from curate.routing.candidates import candidates, margins_of
 from curate.routing.diversity import clusters
 from curate.routing.escalation import first_votes
+from curate.routing.novelty import novelty
+from curate.routing.pace import seconds_per_vote
 from curate.routing.skill import human_skill
+from curate.routing.voices import voices
 from curate.routing.wrongness import calibrated
 from flows.consensus import consensus_of, read_as_told
 from flows.counting import attention_gold, counted_votes
 from flows.release import calibrate_gold
-from flows.reward_models import load_incumbent, votes_of_model
+from flows.reward_models import load_incumbent, opinions_of
 from flows.rounds import Turn
 from flows.scoring import Scene, scored
 from schemas.tables import ROUTES, SCORES, VOTERS
@@ -46,6 +48,18 @@ class Standing:
     """pair_id, response_a, response_b of the same"""
 
 
+@dataclass(frozen=True)
+class Stock:
+    """What can be asked of people, beside what is known of the pairs."""
+
+    buyable: pl.DataFrame | None
+    """(pair_id, n) recorded votes still for sale; None: people are no stock of recorded votes"""
+    excluded: Sequence[str]
+    """pairs whose task is still open, whose answer counts when it comes, and gold put before people"""
+    sources: pl.DataFrame
+    """(pair_id, source)"""
+
+
 def score(turn: Turn) -> int:
     """The promoted reward model's vote on every pair in scope that lacks it, out of fold where it was trained."""
     with turn.store.write("score") as writer:
@@ -57,7 +71,7 @@ def score(turn: Turn) -> int:
         )
         texts = writer.query("pair_texts", {"wanted": todo})
         responses = writer.query("pair_responses", {"wanted": todo})
-    votes, scores = votes_of_model(incumbent, texts, responses, turn.recipe.criterion, turn.round_id)
+    votes, scores = opinions_of(turn, incumbent, texts, responses)
     frames = {"voters": VOTERS.complete(incumbent.voter_row()), "scores": SCORES.complete(scores), "votes": votes}
     with turn.store.write("score") as writer:
         return turn.finish(writer, "score", votes.height, frames)
@@ -67,14 +81,13 @@ def route(turn: Turn) -> int:
     """Decide once per round which pairs people are asked about. The decision and its mark are one transaction."""
     with turn.store.write("route") as writer:
         standing = standing_of(turn, writer)
-        buyable = _buyable(turn, writer)
-        answered = writer.query("answered_routes", dataset=turn.recipe.dataset)
         under_way = writer.query("pairs_under_way", dataset=turn.recipe.dataset)["pair_id"]
-        gold = attention_gold(turn, writer)["pair_id"]
+        excluded = (*under_way, *attention_gold(turn, writer)["pair_id"])
+        stock = Stock(_buyable(turn, writer), excluded, _sources_of(turn, writer))
         steering = _steering(turn, writer)
     routes = ROUTES.empty()
     if turn.recipe.people.engine != "none":
-        routes = _choose(turn, standing, buyable, answered, [*under_way, *gold], steering)
+        routes = _choose(turn, standing, stock, steering)
     with turn.store.write("route") as writer:
         return turn.finish(writer, "route", routes.height, {"routes": routes})
 
@@ -125,24 +138,40 @@ def _steering(turn: Turn, writer: Writer) -> pl.DataFrame:
     return writer.query("calibrate_gold", criterion=turn.recipe.criterion, sources=turn.sources)
 
 
-def _choose(
-    turn: Turn, standing: Standing, buyable: pl.DataFrame | None, answered: pl.DataFrame, excluded: Sequence[str],
-    gold: pl.DataFrame,
-) -> pl.DataFrame:
-    """Routes of this round; from 100 answers on, P(label is wrong) is learned from them.
+def _sources_of(turn: Turn, writer: Writer) -> pl.DataFrame:
+    """(pair_id, source) where the recipe names several: of a pair that two hold, the first by name."""
+    none = pl.DataFrame(schema={"pair_id": pl.String, "source": pl.String})
+    if len(turn.sources) < 2:
+        return none
+    held = (writer.query("scope_pairs", sources=[name]).select("pair_id", source=pl.lit(name))
+            for name in sorted(turn.sources))
+    return pl.concat([none, *held]).unique("pair_id", keep="first", maintain_order=True)
 
-    Excluded are pairs whose task is still open, whose answer counts when it comes, and gold put before people.
-    """
+
+def _pool(
+    turn: Turn, standing: Standing, posteriors: pl.DataFrame, stock: Stock, skill: float
+) -> pl.DataFrame:
+    """CANDIDATES with what is believed of them, learned from what people have said so far."""
+    known = novelty(standing.texts).join(stock.sources, on="pair_id", how="left")
+    if turn.recipe.routing.diversity > 0:
+        known = known.join(clusters(standing.texts), on="pair_id", how="left")
+    found = candidates(posteriors, standing.evidence, standing.texts, margins=margins_of(standing.evidence),
+                       buyable=stock.buyable, excluded=stock.excluded, known=known)
+    spoken = voices(standing.evidence, posteriors_of(turn, without_people(standing)),
+                    is_majority=turn.recipe.consensus.method == "majority")
+    return calibrated(found, spoken, skill)
+
+
+def _choose(turn: Turn, standing: Standing, stock: Stock, gold: pl.DataFrame) -> pl.DataFrame:
+    """Routes of this round."""
     evidence, rule, people = standing.evidence, first_votes(turn.recipe.routing), turn.recipe.people
-    skill = human_skill(evidence)
-    routes, said = answered.select(*ROUTES.schema), answered.select("route_id", p_a="said_p_a", p_tie="said_p_tie")
-    posteriors = posteriors_of(turn, standing)
-    alike = clusters(standing.texts) if rule.diversity > 0 else None
-    known = candidates(posteriors, evidence, standing.texts, buyable=buyable, excluded=excluded, known=alike)
-    pool = calibrated(known, audits(routes, said), skill, routed=opinions(routes, said))
+    skill, posteriors = human_skill(evidence), posteriors_of(turn, standing)
+    pool = _pool(turn, standing, posteriors, stock, skill)
     rule, scores = scored(turn, rule, Scene(evidence, posteriors, standing.texts, pool, gold))
-    found = decide(pool, rule, People(skill, people.cost_usd, people.seconds_per_vote), turn.round_id,
-                   turn.seed("route"), scores=scores)
+    human = standing.voters.filter(pl.col("kind") == "human")
+    seconds = seconds_per_vote(standing.votes.join(human, on="voter", how="semi"), people.seconds_per_vote)
+    found = decide(pool, rule, People(skill, people.cost_usd, seconds), turn.round_id, turn.seed("route"),
+                   scores=scores)
     if found.stopped:
         turn.say(f"route: {found.stopped}")
     return found.routes

@@ -16,6 +16,7 @@ from flows.candidates import STAGE, model_of, policy_rows
 from flows.matching import Matched, with_texts
 from flows.reward_models import Incumbent, load_incumbent, score_pairs
 from flows.rounds import Turn
+from flows.trained import Trained
 from flows.writing import answered, rewritten, written
 from schemas.ids import seed_of
 from schemas.tables import COMPARISONS, MARGINS, PAIRS
@@ -63,7 +64,10 @@ def mined(turn: Turn, labelled: pl.DataFrame) -> Written:
         incumbent = load_incumbent(writer, turn) if n else None
     if n and (incumbent is None or labelled.is_empty()):
         turn.say(f"{STAGE}: no failures to mine before a reward model is promoted on labels of this dataset")
-    if incumbent is None or labelled.is_empty():
+    if isinstance(incumbent, Trained):
+        # What is mined is made of pairs that it was trained on, and it has no head that did not see them.
+        turn.say(f"{STAGE}: no failures to mine: {incumbent.name} is a language model and scores nothing out of fold")
+    if incumbent is None or isinstance(incumbent, Trained) or labelled.is_empty():
         return Written()
     wanted = to_perturb(labelled, n, MIN_CERTAINTY, seed_of(turn.recipe.seed, "failures", turn.n))
     kinds = [(PRESERVE, pl.col("kind") == "preserve"), (DEGRADE, pl.lit(True))]

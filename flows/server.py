@@ -1,4 +1,4 @@
-"""One Prefect server per workspace: started once, kept, shown by `status`, stopped by `serve --stop`.
+"""One Prefect server and one worker per workspace: started once, kept, shown by `status`, stopped by `serve --stop`.
 
 PREFECT_API_URL, when set, wins: then nothing is started here.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,14 @@ from warehouse.lock import writer_lock
 from warehouse.workspace import Workspace, replace_text
 
 START_SECONDS = 120.0
+LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"
+FIRM = {
+    # In memory, the default, leases die with a server: every slot that was taken then stays taken for good.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # The pages ask 127.0.0.1:4200 otherwise, whatever the port; relative, they also work through a tunnel.
+    "PREFECT_SERVER_UI_API_URL": "/api",
+}
+"""how our servers differ from Prefect's default; the environment may say otherwise"""
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -38,11 +48,21 @@ class Server:
 
     pid: int
     port: int
+    host: str = LOOPBACK
 
     @property
     def api_url(self) -> str:
-        """What PREFECT_API_URL must say."""
-        return f"http://127.0.0.1:{self.port}/api"
+        """What PREFECT_API_URL must say on this machine."""
+        return f"http://{LOOPBACK if self.host == EVERYWHERE else self.host}:{self.port}/api"
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process worker: its process, the pool whose runs it takes, and the server it asks."""
+
+    pid: int
+    pool: str
+    api_url: str
 
 
 def point_prefect_at(workspace: Workspace) -> str:
@@ -74,55 +94,92 @@ def ensure_server(workspace: Workspace) -> Server:
 def running_server(workspace: Workspace) -> Server | None:
     """The workspace's server if it answers."""
     server = _noted(workspace)
-    return server if server is not None and _is_healthy(server) else None
+    return server if server is not None and _is_ours(server) and _is_healthy(server) else None
+
+
+def running_worker(workspace: Workspace) -> Worker | None:
+    """The workspace's worker, if it is there."""
+    try:
+        note = json.loads(worker_note(workspace).read_text())
+        worker = Worker(int(note["pid"]), str(note["pool"]), str(note["api_url"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return worker if is_running_as(worker.pid, "prefect", "worker", worker.pool) else None
 
 
 def stop_server(workspace: Workspace) -> bool:
-    """Stop the workspace's server, SIGKILL after ten seconds; False when none was running."""
+    """Stop the workspace's server, SIGKILL after ten seconds; False when none was running.
+
+    Its note stays: the next server takes the same port, so an address that was given away stays true.
+    """
     server = _noted(workspace)
-    _note(workspace).unlink(missing_ok=True)
     if server is None or not _is_ours(server):
         return False
-    for sign, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
-        try:
-            os.killpg(server.pid, sign)
-        except ProcessLookupError:
-            return True
-        if _is_gone(server.pid, patience):
-            return True
+    stop_group(server.pid)
     return True
 
 
-def _start(workspace: Workspace) -> Server:
-    port = _free_port()
-    environment = {**os.environ, **QUIET, "PREFECT_HOME": str(workspace.server.resolve())}
-    environment.pop("PREFECT_API_URL", None)
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with (workspace.server / "server.log").open("ab") as log:
+def stop_group(pid: int) -> None:
+    """End a process that leads a group, and the group: SIGTERM, SIGKILL after ten seconds."""
+    for sign, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
+        try:
+            os.killpg(pid, sign)
+        except ProcessLookupError:
+            return
+        if _is_gone(pid, patience):
+            return
+
+
+def start_detached(command: list[str], environment: dict[str, str], log: Path) -> int:
+    """Start a process that outlives this one, as the leader of its group; its pid."""
+    with log.open("ab") as file:
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            cwd=workspace.server,
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
+            cwd=log.parent,
         )
+    return process.pid
+
+
+def is_running_as(pid: int, *words: str) -> bool:
+    """Whether a process is there under these words, and no stranger who was given its number."""
+    try:
+        said = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return {word.encode() for word in words} <= set(said)
+
+
+def without_user(url: str) -> str:
+    """The address without a user's name and password."""
+    return re.sub(r"//[^/@]*@", "//", url)
+
+
+def worker_note(workspace: Workspace) -> Path:
+    """Where the worker's process is noted."""
+    return workspace.server / "worker.json"
+
+
+def _start(workspace: Workspace) -> Server:
+    host, port = os.environ.get("PREFECT_SERVER_API_HOST", LOOPBACK), _port(workspace)
+    environment = {**FIRM, **os.environ, **QUIET, "PREFECT_HOME": str(workspace.server.resolve())}
+    environment.pop("PREFECT_API_URL", None)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
+    pid = start_detached(command, environment, workspace.server / "server.log")
     # Noted before it is up: a caller killed meanwhile leaves a server that the next one finds.
-    replace_text(_note(workspace), json.dumps({"pid": process.pid, "port": port}) + "\n")
-    return Server(process.pid, port)
+    replace_text(_note(workspace), json.dumps({"pid": pid, "port": port, "host": host}) + "\n")
+    return Server(pid, port, host)
 
 
 def _noted(workspace: Workspace) -> Server | None:
     try:
         note = json.loads(_note(workspace).read_text())
-        return Server(int(note["pid"]), int(note["port"]))
-    except (OSError, ValueError, KeyError):
+        return Server(int(note["pid"]), int(note["port"]), str(note.get("host", LOOPBACK)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def _is_ours(server: Server) -> bool:
-    """Whether the noted process is still that server and no stranger who was given its number."""
-    try:
-        words = Path(f"/proc/{server.pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return b"prefect" in words and str(server.port).encode() in words
+    return is_running_as(server.pid, "prefect", "server", str(server.port))
 
 
 def _await_health(workspace: Workspace, server: Server) -> None:
@@ -159,10 +216,18 @@ def _is_gone(pid: int, patience: float) -> bool:
         time.sleep(0.1)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _port(workspace: Workspace) -> int:
+    """PREFECT_SERVER_API_PORT, else the last server's where it is free, else a free one."""
+    said = os.environ.get("PREFECT_SERVER_API_PORT", "")
+    if said.isdigit():
+        return int(said)
+    last = _noted(workspace)
+    for port in (last.port if last else 0, 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: a closed connection lingers
+            probe.bind((LOOPBACK, port))
+            return int(probe.getsockname()[1])
+    raise WorkspaceError("no free port", expected="one for Prefect's server", next="set PREFECT_SERVER_API_PORT")
 
 
 def _note(workspace: Workspace) -> Path:

@@ -9,6 +9,7 @@ import polars as pl
 
 from flows.calling import thread_fan_out
 from flows.engines import engines_of
+from flows.redacting import erasures
 from flows.release import ground_of, settled
 from flows.rounds import Turn
 from schemas.errors import RefusedError
@@ -26,12 +27,15 @@ def verify_version(root: Path, dataset: str, n: int, *, is_recomputed: bool) -> 
     with store.write("verify") as writer:
         row = writer.query("versions_of", dataset=dataset).filter(pl.col("n") == n).row(0, named=True)
         found = version_fingerprint(writer, dataset, n)
+        gone = list(erasures(writer.query("tombstones_of", version=f"{dataset}@{n}")))
     if found.root != row["fingerprint"]:
         raise RefusedError(
             f"{dataset}@{n} has fingerprint {found.root}", expected=str(row["fingerprint"]), next="restore a backup"
         )
     facts: dict[str, object] = {"version": f"{dataset}@{n}", "fingerprint": found.root, "labels": found.n_labels,
                                 "kept pairs": found.n_pairs, "stored": "equal"}
+    if gone:
+        facts["erased since"] = "; ".join(gone)
     return {**facts, **_recomputed(store, row)} if is_recomputed else facts
 
 

@@ -6,9 +6,9 @@ A served model's name is all that a recipe knows of it; where it is served, and 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -65,6 +65,14 @@ class World(Section):
     """prompts the world asks per round"""
     n_gold: int = Field(0, ge=0)
     """gate-gold pairs, of prompts that never occur elsewhere"""
+    corpus: bool = False
+    """judges and annotators read the demo corpus (`examples/corpus`) and know its texts' qualities; no policies then"""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `corpus` at its default: worlds that came before it keep their recipes' fingerprints."""
+        fields: dict[str, Any] = handler(self)
+        return fields if self.corpus else {name: value for name, value in fields.items() if name != "corpus"}
 
 
 class Model(Section):

@@ -161,6 +161,13 @@ DISCARDS = Table("discards", "prompt, response or pair left out by a stage", ("d
     round_id=TEXT_))
 REJECTS = Table("rejects", "refused input row", ("reject_id",), dict(
     reject_id=TEXT, source=TEXT, file=TEXT, row=COUNT, column=TEXT, seen=TEXT, expected=TEXT))
+TOMBSTONES = Table("tombstones", "text or voter that was erased", ("what", "row_id"), dict(
+    what=words("text", "voter"),
+    row_id=TEXT,  # the text's id, or the name that stands for the voter since
+    salt=TEXT_,  # with the voter's name it gives `row_id`, so that the name is known when it comes back
+    reason=TEXT, n_rows=COUNT,
+    versions=TEXT,  # JSON list of the versions that held it
+    erased_at=TIME))
 RUNS = Table("runs", "beginning or end of an execution of a flow", ("run_id", "event"), dict(
     run_id=TEXT, flow=TEXT, event=words("started", "finished", "failed"), round_id=TEXT_, detail=TEXT_, at=TIME))
 
@@ -169,7 +176,7 @@ TABLES: dict[str, Table] = {t.name: t for t in (
     SCORES, GOLD, PROMPT_TAGS,
     PAIR_TAGS, FEATURES, ROUNDS, ROUND_STAGES, ROUTES, TASKS, ANSWERS, LABEL_SETS, LABELS, VOTER_FITS, VERSIONS,
     VERSION_BASES, VERSION_TAGS, MODELS, EVALUATIONS, PROMOTIONS, CALLS, EXAMS, POLICIES, RUBRICS, DISCARDS,
-    SUBMISSIONS, PULLS, REJECTS, RUNS)}
+    SUBMISSIONS, PULLS, REJECTS, TOMBSTONES, RUNS)}
 
 # Frames that pass between functions and are never stored.
 EVIDENCE = Table("evidence", "one voter's opinion on one pair, both orders of a judge folded",

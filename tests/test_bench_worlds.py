@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from bench._worlds import Terms, all_worlds, auroc, draw, judges, posterior, truly_wrong
+from bench._worlds import Terms, all_worlds, auroc, draw, judges, posterior, truly_wrong, voices
 from bench.worlds import KNOWN, ROUTED, coverage, differences, label_error, measured, oracle, report, spend
 from curate.routing.candidates import candidates
-from curate.routing.wrongness import _Design
+from curate.routing.wrongness import _scores, _signs
 from schemas.tables import EVIDENCE, POSTERIORS
 
 WORLDS = all_worlds()
@@ -42,7 +42,7 @@ def test_ai_errors_are_as_detectable_as_the_file_says_and_by_nothing_else(terms:
     """By the best reader of the signs; a model on all that candidates hold, labels included, reaches no more."""
     world = draw(terms, 1)
     assert world.detection() == pytest.approx(terms.auroc, abs=0.035)
-    x = np.column_stack([_Design.of(world.known, world.known).features(world.known), np.eye(3)[world.label]])
+    x = np.column_stack([world.panel.max(axis=1), _scores(_signs(world.known)), np.eye(3)[world.label]])
     half = np.arange(5000) % 2 == 0
     model = LogisticRegression(C=0.1, max_iter=500).fit(x[half], world.is_wrong[half])
     best = auroc(world.signs[~half] @ terms.distances, world.is_wrong[~half])
@@ -53,6 +53,14 @@ def test_ai_errors_are_as_detectable_as_the_file_says_and_by_nothing_else(terms:
 def test_detectability_is_exact_over_many_pairs() -> None:
     terms = Terms(**{**vars(small("ai15_human05_auroc75")), "n_pairs": 100_000})
     assert draw(terms, 1).detection() == pytest.approx(0.75, abs=0.006)
+
+
+def test_voices_are_the_panel_and_the_votes_bought_so_far() -> None:
+    world = draw(small("ai15_human05_auroc75", 4), 1)
+    told = voices(world, np.array([0, 1, 2, 4]))
+    assert told.select("said_a", "said_tie", "said_b").to_numpy().sum(axis=1).tolist() == [0, 1, 2, 4]
+    assert told.row(1)[1:4] == tuple(float(world.said[1, 0] == k) for k in range(3))
+    assert told["prior_a"].to_numpy().tolist() == world.panel[:, 0].tolist()
 
 
 def test_people_are_misled_where_judges_and_people_err_together() -> None:

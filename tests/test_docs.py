@@ -1,12 +1,12 @@
-"""What the documentation says can be done: its commands parse, its targets and links exist, its tour runs."""
+"""What the documentation says can be done: its commands parse, its targets and links exist.
+
+That its pages run from end to end is in test_docs_run.py.
+"""
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -28,9 +28,29 @@ def blocks(page: Path) -> Iterator[tuple[bool, list[str]]]:
     """Each console block of a page: is it marked to be run, and its commands."""
     text = page.read_text()
     for match in CONSOLE.finditer(text):
-        body = match["body"].replace("\\\n", " ")
-        commands = [line.strip()[2:] for line in body.splitlines() if line.strip().startswith("$ ")]
-        yield bool(RUN_MARK.search(text[: match.start()])), commands
+        yield bool(RUN_MARK.search(text[: match.start()])), [command for command, _ in commands_of(match["body"])]
+
+
+def commands_of(body: str) -> list[tuple[str, list[str]]]:
+    """Commands of a console block, each with the lines it printed. One goes on while a quotation is open."""
+    found: list[tuple[str, list[str]]] = []
+    for line in body.replace("\\\n", " ").splitlines():
+        if found and is_open(found[-1][0]):
+            found[-1] = f"{found[-1][0]}\n{line}", []
+        elif line.strip().startswith("$ "):
+            found.append((line.strip()[2:], []))
+        elif found:
+            found[-1][1].append(line)
+    return found
+
+
+def is_open(command: str) -> bool:
+    """Whether a quotation was begun and not ended."""
+    try:
+        shlex.split(command)
+    except ValueError:
+        return True
+    return False
 
 
 def simple_commands(line: str) -> list[list[str]]:
@@ -112,29 +132,3 @@ def test_every_relative_link_leads_to_a_file(page: Path) -> None:
     targets = [m["target"] for m in LINK.finditer(FENCE.sub("", page.read_text()))]
     local = [t.split("#")[0] for t in targets if not re.match(r"[a-z][a-z+.-]*:|#", t)]
     assert [t for t in local if not (page.parent / t).exists()] == []
-
-
-@pytest.fixture
-def checkout(tmp_path: Path, real_data: Path) -> Path:
-    """A folder that looks like this checkout with shared/data beside it, and takes what a tour writes."""
-    here = tmp_path / "main"
-    here.mkdir()
-    for entry in (e for e in ROOT.iterdir() if e.name not in {".git", ".tiebreak"}):
-        (here / entry.name).symlink_to(entry)
-    (tmp_path / "shared").mkdir()
-    (tmp_path / "shared" / "data").symlink_to(real_data)
-    return here
-
-
-@pytest.mark.service
-def test_the_readme_tour_runs_from_end_to_end(checkout: Path) -> None:
-    tour = [line for is_run, lines in blocks(ROOT / "README.md") if is_run for line in lines]
-    assert tour, "README.md marks no console block with <!-- run -->"
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = os.environ | {"TIEBREAK_WORKSPACE": str(checkout / ".tiebreak"), "PATH": path}
-    try:
-        for line in tour:
-            done = subprocess.run(["bash", "-c", line], cwd=checkout, env=env, capture_output=True, text=True)
-            assert done.returncode == 0, f"$ {line}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-    finally:
-        subprocess.run(["tiebreak", "serve", "--stop"], cwd=checkout, env=env, capture_output=True)

@@ -45,9 +45,12 @@ class Manifest(TypedDict):
     published_at: float
 
 
-def publish(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
-    """Write what is new, replace the manifest and the catalog, drop files nobody can be reading."""
-    before = read_manifest(workspace)
+def publish(connection: duckdb.DuckDBPyConnection, workspace: Workspace, *, is_anew: bool = False) -> None:
+    """Write what is new, replace the manifest and the catalog, drop files nobody can be reading.
+
+    With `is_anew` all is new and nothing that was published before stays, also for those who read it now.
+    """
+    before = _nothing() if is_anew else read_manifest(workspace)
     tables = {name: _files(connection, workspace, name, before["tables"].get(name, [])) for name in _stored()}
     seq = connection.execute("SELECT coalesce(max(seq), 0) FROM votes").fetchone()
     manifest = Manifest(
@@ -56,14 +59,15 @@ def publish(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None
     )
     replace_text(workspace.published / "manifest.json", json.dumps(manifest, indent=1) + "\n")
     _replace_catalog(workspace, manifest)
-    _drop_unknown_files(workspace, manifest)
+    for path in unknown_files(workspace, manifest):
+        path.unlink(missing_ok=True)
 
 
 def read_manifest(workspace: Workspace) -> Manifest:
     """The newest manifest; an empty one before the first publish."""
     path = workspace.published / "manifest.json"
     if not path.is_file():
-        return Manifest(tables={}, shards=[], retired={}, last_seq=0, published_at=0.0)
+        return _nothing()
     manifest: Manifest = json.loads(path.read_text(encoding="utf-8"))
     return manifest
 
@@ -77,6 +81,10 @@ def create_views(connection: duckdb.DuckDBPyConnection, workspace: Workspace, ma
         connection.execute(statement("macros", name).replace("TEMP MACRO", "MACRO"))
     for name in names("views"):
         connection.execute(f"CREATE VIEW {name[3:]} AS {statement('views', name)}")
+
+
+def _nothing() -> Manifest:
+    return Manifest(tables={}, shards=[], retired={}, last_seq=0, published_at=0.0)
 
 
 def _stored() -> list[str]:
@@ -164,11 +172,12 @@ def _retired(before: Manifest, tables: dict[str, list[PublishedFile]]) -> dict[s
     return {file: at for file, at in {**left, **before["retired"]}.items() if now - at < KEEP_SECONDS}
 
 
-def _drop_unknown_files(workspace: Workspace, manifest: Manifest) -> None:
-    keep = {f["file"] for files in manifest["tables"].values() for f in files} | set(manifest["retired"])
-    for path in workspace.published.glob("*/*"):
-        if path.suffix in (".parquet", ".tmp") and _relative(workspace, path) not in keep:
-            path.unlink(missing_ok=True)
+def unknown_files(workspace: Workspace, manifest: Manifest) -> list[Path]:
+    """Published files that neither the manifest names nor a reader of an earlier one can be reading."""
+    held = {f["file"] for files in manifest["tables"].values() for f in files}
+    keep = held | {file for file, at in manifest["retired"].items() if time.time() - at < KEEP_SECONDS}
+    written = (p for p in workspace.published.glob("*/*") if p.suffix in (".parquet", ".tmp"))
+    return sorted(path for path in written if _relative(workspace, path) not in keep)
 
 
 def _relative(workspace: Workspace, path: Path) -> str:

@@ -11,10 +11,11 @@ import polars as pl
 
 from schemas.errors import CheckError
 from schemas.tables import TABLES
+from warehouse.erasure import Erasure, erase_rows, rebuild, renamed
 from warehouse.inbox import Inbox, Waiting
 from warehouse.lock import WAIT_SECONDS, writer_lock
 from warehouse.publish import publish
-from warehouse.shards import attach_texts, store_texts
+from warehouse.shards import attach_texts, shard_names, store_texts
 from warehouse.statements import names, statement
 from warehouse.workspace import Workspace
 
@@ -35,15 +36,33 @@ class Store:
 
         Raises LockHeldError when another process keeps the lock, WorkspaceError without a workspace.
         """
+        with self.hold(flow), self.opened() as writer:
+            yield writer
+
+    @contextmanager
+    def hold(self, flow: str) -> Iterator[None]:
+        """Hold writer.lock with the database closed: what lies there stays as it is, and may be copied.
+
+        Raises LockHeldError when another process keeps the lock, WorkspaceError without a workspace.
+        """
         self.workspace.require()
         with writer_lock(self.workspace.lock, flow, wait=self._lock_wait):
-            connection = _open(self.workspace)
-            try:
-                writer = Writer(self.workspace, connection)
-                writer.absorb()
-                yield writer
-            finally:
-                connection.close()
+            yield
+
+    @contextmanager
+    def opened(self) -> Iterator[Writer]:
+        """The database, in a process that holds the lock; the inbox is absorbed."""
+        connection = _open(self.workspace)
+        try:
+            writer = Writer(self.workspace, connection)
+            writer.absorb()
+            yield writer
+        finally:
+            connection.close()
+
+    def rebuild(self) -> None:
+        """Write the database anew, without what was erased from its rows; the lock is held and the database closed."""
+        rebuild(self.workspace, STORAGE_VERSION)
 
     def inbox(self, worker: str) -> Inbox:
         """Where a worker acknowledges calls and leaves frames; needs no lock."""
@@ -64,10 +83,12 @@ class Writer:
     def append(self, frames: Mapping[str, pl.DataFrame]) -> dict[str, int]:
         """Append frames in one transaction, only rows whose key is not there; returns rows new per table.
 
-        Which source holds a prompt or pair is noted beside it, so order of arrival decides nothing.
+        Which source holds a prompt or pair is noted beside it, so order of arrival decides nothing. An erased voter
+        who is named again keeps the name that stands for them.
         Raises ContractError before anything is written when a frame breaks its contract.
         """
-        whole = {**frames, **_memberships(frames)}
+        gone = self._rows("SELECT row_id, salt FROM tombstones WHERE what = 'voter'", {}, {})
+        whole = {name: renamed(frame, name, gone) for name, frame in {**frames, **_memberships(frames)}.items()}
         checked = {name: TABLES[name].complete(frame) for name, frame in whole.items() if frame.height}
         self._connection.execute("BEGIN")
         try:
@@ -89,10 +110,27 @@ class Writer:
         waiting.delete()
         return added
 
-    def publish(self) -> None:
-        """Write what is new as Parquet and replace the catalog; then checkpoint. Readers see all of it or none."""
-        publish(self._connection, self.workspace)
+    def publish(self, *, is_anew: bool = False) -> None:
+        """Write what is new as Parquet and replace the catalog; then checkpoint. Readers see all of it or none.
+
+        With `is_anew` every file is written again and none of the old ones stays.
+        """
+        publish(self._connection, self.workspace, is_anew=is_anew)
+        self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Put everything into the database file itself: without its write-ahead log a copy lacks the last commits."""
         self._connection.execute("CHECKPOINT")
+
+    def erase(self, erasure: Erasure) -> int:
+        """Erase a text or a voter from shards and tables, and leave a tombstone; returns rows and texts changed."""
+        n_rows = erase_rows(self._connection, self.workspace, erasure)
+        attach_texts(self._connection, self.workspace.texts)
+        return n_rows
+
+    def shards(self) -> list[str]:
+        """Names of the shards that hold the texts."""
+        return shard_names(self._connection)
 
     def check(self) -> None:
         """Run every check of sql/checks. Raises CheckError naming the first with offending rows."""
@@ -126,6 +164,7 @@ class Writer:
 
 
 def _open(workspace: Workspace) -> duckdb.DuckDBPyConnection:
+    """A connection whose default database is the warehouse, migrated, with macros and texts. The lock is held."""
     connection = duckdb.connect()
     connection.execute("SET autoinstall_known_extensions = false; SET TimeZone = 'UTC'")
     path = str(workspace.database).replace("'", "''")

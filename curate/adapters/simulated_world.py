@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, pdtr
 
 from curate.adapters import simulated_text
+from curate.adapters.simulated_corpus import corpus_id, corpus_quality
 from curate.adapters.simulated_text import CLOSERS, GOLD_TOPICS, KINDS, OPENERS, PADDING, READERS, ROLES, TOPICS
 from schemas.errors import InputError, RecipeError, RefusedError
 from schemas.ids import content_id, uniform_expr
@@ -38,12 +39,15 @@ DRAWS = ("role 0", "role 1", "role 2", "role 3", "role 4", "opener", "closer", "
 class SimulatedWorld:
     """Prompts, texts and truth of a recipe's `World`.
 
-    Raises RecipeError when two policies, or two voters, share a name.
+    Raises RecipeError when two policies, or two voters, share a name, or policies would write beside the corpus.
     """
 
     def __init__(self, world: World) -> None:
         _refuse_repeats("policies", [p.name for p in world.policies])
         _refuse_repeats("judges and annotators", [v.name for v in (*world.judges, *world.annotators)])
+        if world.corpus and (world.policies or world.n_gold):
+            raise RecipeError("world: the demo corpus, and policies or n_gold", expected="one or the other",
+                              next="remove corpus = true, or [[world.policies]] and n_gold")
         self.world = world
         self._weights = _hidden_weights(world.seed)
         self._worth = _worth_of_markers(self._weights)
@@ -54,8 +58,9 @@ class SimulatedWorld:
         return f"simulated/{who.name}@{self.revision(who)}"
 
     def revision(self, who: SimulatedPolicy | SimulatedVoter) -> str:
-        """Eight digits of everything that decides its answers: the world's seed, its traits, the sentences."""
-        return content_id(self.world.seed, json.dumps(who.model_dump(mode="json"), sort_keys=True), _BANK)[:8]
+        """Eight digits of everything that decides its answers: the world's seed, its traits, the texts."""
+        bank = corpus_id() if self.world.corpus else _BANK
+        return content_id(self.world.seed, json.dumps(who.model_dump(mode="json"), sort_keys=True), bank)[:8]
 
     def prompts(self, round_n: int) -> pl.DataFrame:
         """Frame (messages, category, group), `world.n_prompts` rows; `messages` is canonical JSON.
@@ -87,8 +92,11 @@ class SimulatedWorld:
     def quality(self, texts: pl.Series) -> pl.Series:
         """Latent quality of each text, mean 0 and spread 1 over answers written without skill.
 
-        A sentence counts once however often it stands there; a text of no known sentence has FOREIGN.
+        A sentence counts once however often it stands there; a text of no known sentence has FOREIGN. In a world
+        over the demo corpus it is what the corpus' author said of the text.
         """
+        if self.world.corpus:
+            return texts.replace_strict(corpus_quality(), default=FOREIGN, return_dtype=pl.Float64).alias("quality")
         found = texts.str.extract_many(list(self._worth)).list.unique()
         worth = pl.element().replace_strict(self._worth, return_dtype=pl.Float64)
         total = found.list.eval(worth).list.sum().alias("quality")

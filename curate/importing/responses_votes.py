@@ -14,7 +14,7 @@ import polars as pl
 from curate.importing.cells import Field, fault, read_cells, refused
 from curate.importing.common_form import OPINION_FIELDS, opinions_of, tag_fields, unread
 from curate.importing.known_sources import KnownSource
-from curate.importing.messages import user_message
+from curate.importing.messages import transcript_json, user_message
 from curate.importing.raw import ROW
 from curate.importing.sides import PAIR_SCHEMA, RESPONSE_SCHEMA, Asked, Sides, shaped
 
@@ -48,7 +48,8 @@ def read_responses_votes(
     """
     asked_for, no_question = _read_all(questions, (*_QUESTIONS, *tag_fields(known, group)), ("question_id",))
     said, no_response = _read_all(responses, _RESPONSES, ("question_id", "model"))
-    prompts = asked_for.drop("file", ROW).with_columns(user_message(pl.col("prompt")).alias("prompt"))
+    asked_in = pl.coalesce(transcript_json(pl.col("prompt")), user_message(pl.col("prompt")))
+    prompts = asked_for.drop("file", ROW).with_columns(asked_in.alias("prompt"))
     texts = said.join(prompts, on="question_id", how="left").with_columns(
         pl.col("model").alias("author"), pl.lit(True).alias("is_policy")
     )

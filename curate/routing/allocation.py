@@ -13,7 +13,7 @@ from curate.routing.diversity import discounted
 from curate.routing.length import length_difference
 from curate.routing.stopping import stop
 from curate.routing.uniform import audit_draw, draw
-from curate.routing.value import information, with_changes, with_gains
+from curate.routing.value import BELIEVED, information, with_changes, with_gains
 from schemas.errors import RefusedError
 from schemas.ids import content_id_expr, uniform_expr
 from schemas.people import Routing
@@ -169,6 +169,7 @@ def _slots(
     differ by the answers that have arrived.
     """
     most = max(rule.max_votes_per_pair, 2 if rule.second_audit_share > 0 else 1)
+    of = BELIEVED if set(BELIEVED) <= set(pool.columns) else ("p_a", "p_tie")
     slots = with_gains(pool, skill, most).rename({"ordinal": "curve"}).join(spent.by_pair(), on="pair_id", how="left")
     known = slots.with_columns(pl.col("n_answered", "n_routed", "n_audits").fill_null(0)).with_columns(
         ordinal=pl.col("curve") + pl.col("n_answered")
@@ -178,7 +179,7 @@ def _slots(
         pl.col("ordinal") >= pl.col("n_routed"),
     ).with_columns(
         (disagreement() * 1e9).round().alias("disagreement"), length_difference().alias("length"),
-        information(skill).alias("information"), draw(seed, round_id, "route").alias("chance"),
+        information(skill, of).alias("information"), draw(seed, round_id, "route").alias("chance"),
         undiscounted=pl.col("expected_gain"),
     )
     if rule.stop_below > 0:

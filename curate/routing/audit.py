@@ -53,17 +53,8 @@ def audits(routes: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:
     `is_contradicted`: the vote names another outcome than the label did. A second vote on an audited
     pair is no second audit of its label: see `second_opinions`.
     """
-    return _contradictions(routes.filter("is_audit"), answered)
-
-
-def opinions(routes: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:
-    """As `audits`, of the first votes that the router asked for: they teach P(wrong) and estimate nothing."""
-    return _contradictions(routes.filter(~pl.col("is_audit")), answered)
-
-
-def _contradictions(routes: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:
     schema = pl.Struct({name: column.dtype for name, column in CANDIDATES.columns.items()})
-    before = routes.filter(pl.col("ordinal") == 0).select(
+    before = routes.filter(pl.col("is_audit") & (pl.col("ordinal") == 0)).select(
         "route_id", "round_id", "propensity", pl.col("features").str.json_decode(schema).alias("before")
     ).unnest("before")
     return before.join(_said(answered), on="route_id").with_columns(

@@ -6,10 +6,14 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from curate.consensus.outcomes import p_b
 from schemas.tables import CANDIDATES
 
 FLAT = {"p_a": 1 / 3, "p_tie": 1 / 3, "p_sd": (1 / 6) ** 0.5, "n_votes": 0, "n_human": 0}
 """a pair on which nobody has voted: every outcome alike; 1/6 is the variance of its expected win"""
+
+EVEN_SURE = 1e-3
+"""least chance that a margin is reckoned with"""
 
 
 def candidates(
@@ -40,6 +44,18 @@ def candidates(
     return CANDIDATES.complete(
         (rated if known is None else rated.join(known, on="pair_id", how="left")).sort("pair_id")
     )
+
+
+def margins_of(evidence: pl.DataFrame) -> pl.DataFrame:
+    """(pair_id, scorer, margin) of EVIDENCE of reward models: log-odds of a against b, which is a Bradley–Terry margin.
+
+    Its votes are out of fold, as the scores behind them are. Beyond odds of 1,000 to 1 a margin says no more.
+    """
+    p_a, p_tie = pl.col("p_a"), pl.col("p_tie")
+    a, b = p_a.clip(EVEN_SURE), p_b(p_a, p_tie).clip(EVEN_SURE)
+    voiced = evidence.filter(pl.col("kind") == "reward_model", ~pl.col("is_abstention"))
+    return voiced.sort("pair_id", "voter", "ballot_id").group_by("pair_id", "voter", maintain_order=True).agg(
+        margin=(a.log() - b.log()).round(9).mean()).select("pair_id", "margin", scorer="voter")
 
 
 def _text_features() -> list[pl.Expr]:

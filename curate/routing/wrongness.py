@@ -1,4 +1,8 @@
-"""How likely a label is wrong: a logistic model around the posterior, learned from answers, cross-fitted by group."""
+"""What is believed of each pair's truth, and so how likely its label is wrong: judges, signs of doubt, people's votes.
+
+A model of the three outcomes before people speak, learned from what people said, cross-fitted by group; people's own
+votes on a pair join it by Bayes.
+"""
 
 from __future__ import annotations
 
@@ -8,168 +12,192 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import expit, logit
+from scipy.special import ndtri, softmax
+from scipy.stats import rankdata
 
-from curate.consensus.outcomes import expected_win, p_b, verdict
+from curate.consensus.outcomes import DECIMALS, expected_win
+from curate.routing.value import BELIEVED, named, shares
+from curate.routing.voices import SAID
 from schemas.ids import fold_of_expr
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
-MIN_AUDITS = 100
-"""under so many audit pairs alone the posterior itself is the best guess (METHODS.md D)"""
-MIN_ANSWERS, MIN_RANDOM = 100, 5
-"""answers that teach, and those among them that were drawn at random, where routed votes teach too"""
+MIN_ANSWERS = 20
+"""pairs with a person's vote that teach; under so many the prior is believed"""
+CHANCE = 1 / 3
 N_FOLDS = 5
-REACHES = (0.1, 0.2, 0.4, 0.8)
-"""standard deviations of the prior of a feature's weight, per standard deviation of the feature"""
-TRUST = 0.3
-"""standard deviation of the prior of the posterior's own weight around 1"""
-SHIFT = 1.0
-"""standard deviation of the prior of a shift in log-odds that all pairs share"""
-FLOOR, FAR = 1e-3, 4.0
-DECIMALS = 6
+TRUST, TIE, SHIFT = 0.3, 0.5, 1.0
+"""standard deviations of normal priors: of the prior's own weight around 1; in log-odds, of ties being more or less
+frequent, and of the judges being more or less often wrong, than the prior has it"""
+SHAPE, RATE = 0.5, 0.005
+"""of the Gamma prior of the precision of a sign's weight: how far a weight may reach is learned for each"""
+STEPS = 8
+"""of learning how far weights reach"""
+LEAST = 1e-3
+"""no outcome has a smaller prior"""
+ROUNDED = 6
 """the last digits of an optimiser decide nothing"""
 
 
-def calibrated(
-    candidates: pl.DataFrame, audits: pl.DataFrame, human_skill: float, *, routed: pl.DataFrame | None = None
-) -> pl.DataFrame:
-    """Candidates with `p_wrong`, the learned chance that their label is wrong; p_a and p_tie stay the consensus's.
+def calibrated(candidates: pl.DataFrame, voices: pl.DataFrame, human_skill: float) -> pl.DataFrame:
+    """Candidates with `p_wrong`, the chance that their label is wrong, and what it comes from [ours].
 
-    `audits` is the frame of `curate.routing.audit.audits`; `routed` the same of votes that the router
-    asked for (`audit.opinions`). Under 100 audit pairs, unless routed votes make up the hundred and at
-    least five are random, or with people no better than chance (skill ≤ 1/3), candidates come back as
-    they are: the posterior is the prior.
+    `voices` is the frame of `curate.routing.voices`. Beside the contract's columns the result has believed_a and
+    believed_tie, what is believed of the truth, and n_heard; p_a and p_tie stay the consensus's, which decide the
+    label. Before people, the log-odds of the outcomes are
+
+        trust · log prior + tie · [outcome is a tie] − (shift + weights · signs) · [outcome is the judges' label]
+
+    at the maximum of likelihood times normal priors around 1 and 0: few answers leave the prior as it is. The
+    likelihood of people's votes on a pair sums over the truth, given which people of `human_skill` err as one coin,
+    so that their errors need no correction after. Each sign has a reach of its own, learned from the same answers
+    (automatic relevance determination: MacKay 1992, Tipping 2001). A group is never scored by a model that saw its
+    answers; the votes on the pair itself then join by Bayes. Under 20 answered pairs in other groups nothing is
+    learned, and people no better than chance (skill ≤ 1/3) neither teach nor count.
+
+    All votes teach, however the pair was chosen: a router chooses by what candidates hold and by earlier votes, all
+    of which the model has, and given those the answer does not depend on the choice (missing at random, Little and
+    Rubin 2002). What that cannot cure is a wrong shape of the model where the router never looks.
     """
-    if human_skill <= 1 / 3 or not _are_enough(audits, routed):
-        return candidates
-    learned = p_wrong(candidates, audits, human_skill, routed=routed)
-    return candidates.drop("p_wrong", strict=False).join(learned, on="pair_id", how="left", maintain_order="left")
+    bare = candidates.drop("p_wrong", *BELIEVED, "n_heard", strict=False)
+    rows = bare.sort("pair_id").join(voices, on="pair_id", how="left", maintain_order="left")
+    belief = _believed(rows, human_skill)
+    wrong = 1 - (belief * named(shares(rows))).sum(axis=1)
+    told = rows.select(
+        "pair_id", pl.Series("p_wrong", np.clip(np.round(wrong, ROUNDED), 0, 1)),
+        *(pl.Series(c, np.round(belief[:, k], ROUNDED)) for k, c in enumerate(BELIEVED)),
+        # A majority of nobody is one too: where some pairs have voices, the others have none of them.
+        n_heard=pl.col("n_heard").fill_null(0.0) if rows["n_heard"].is_not_null().any() else pl.col("n_heard"),
+    )
+    return bare.join(told, on="pair_id", how="left", maintain_order="left")
 
 
-def _are_enough(audits: pl.DataFrame, routed: pl.DataFrame | None) -> bool:
-    n_audits = audits["pair_id"].n_unique()
-    if routed is None or n_audits >= MIN_AUDITS:
-        return n_audits >= MIN_AUDITS
-    return n_audits >= MIN_RANDOM and n_audits + routed["pair_id"].n_unique() >= MIN_ANSWERS
-
-
-def p_wrong(
-    candidates: pl.DataFrame, audits: pl.DataFrame, human_skill: float, *, routed: pl.DataFrame | None = None
-) -> pl.DataFrame:
-    """(pair_id, p_wrong), sorted by pair_id; a group is never scored by a model that saw its answers.
-
-    log-odds of wrong = trust · log-odds of the posterior's own error + side · (shift + weights · features),
-    at the maximum of likelihood times normal priors around 1, 0 and 0, so that few answers leave the
-    posterior as it is. Features tell where the judges are wrong: side is 1 while the label is theirs, and
-    −(their outcome's share of the error) once people have turned it. The likelihood is that of an answer
-    contradicting the label when people of `human_skill` err as one coin, 1 − s + wrong · (3s − 1) / 2: their
-    errors need no correction after.
-
-    Routed votes teach beside the audit, each answer once: a router chooses by the stored features alone,
-    and given those the chance of being contradicted is the same however the pair was chosen (missing at
-    random, Little and Rubin 2002); weighting by propensities, which are 0 or 1 for a deterministic
-    choice, is neither possible nor needed. What it cannot cure is a wrong shape of the model where the
-    router never looks: there the random audits, and the prior, hold it.
-    """
-    rows, seen = candidates.sort("pair_id"), _answers(audits, routed)
-    design = _Design.of(rows, seen)
-    x, fold, x_seen, fold_seen = design.features(rows), _fold(rows), design.features(seen), _fold(seen)
-    y, wrong = seen["is_contradicted"].to_numpy().astype(np.float64), np.zeros(len(x))
+def _believed(rows: pl.DataFrame, skill: float) -> Floats:
+    """(n, 3) chances of a, tie, b."""
+    votes = rows.select(pl.col(SAID).fill_null(0.0)).to_numpy()
+    model, fold = _Model.of(rows, votes.sum(axis=1) > 0), rows.select(fold_of_expr("group_id", N_FOLDS)).to_series()
+    belief, likelihood = softmax(model.log_prior, axis=1), _likelihood(votes, skill)
     for k in range(N_FOLDS):
-        others, mine = fold_seen != k, fold == k
-        wrong[mine] = expit(x[mine] @ _fit(x_seen[others], y[others], human_skill))
-    return rows.select("pair_id", pl.Series("p_wrong", np.round(wrong, DECIMALS)))
+        others, mine = (votes.sum(axis=1) > 0) & (fold != k).to_numpy(), (fold == k).to_numpy()
+        if skill > CHANCE and mine.any() and others.sum() >= MIN_ANSWERS:
+            belief[mine] = model.at(mine).belief(_fit(model.at(others), likelihood[others]))
+    return _normalised(belief * likelihood)
 
 
-def _answers(audits: pl.DataFrame, routed: pl.DataFrame | None) -> pl.DataFrame:
-    both = audits if routed is None else pl.concat([audits, routed.select(audits.columns)])
-    return both.unique("route_id").sort("route_id")
+def _likelihood(votes: Floats, skill: float) -> Floats:
+    """(n, 3) of what people said, under each truth, up to a factor per row."""
+    if skill <= CHANCE:
+        return np.ones_like(votes)
+    certain = min(skill, 1 - LEAST)
+    log_odds = votes * (np.log(certain) - np.log((1 - certain) / 2))
+    return np.asarray(np.exp(log_odds - log_odds.max(axis=1, keepdims=True)), np.float64)
 
 
-def _fold(rows: pl.DataFrame) -> NDArray[np.int64]:
-    return rows.select(fold_of_expr("group_id", N_FOLDS)).to_series().to_numpy()
-
-
-def _fit(x: Floats, y: Floats, skill: float) -> Floats:
-    """Trust, shift and weights at the maximum of the posterior, under the reach that the answers speak for.
-
-    Reach is chosen by the evidence: the likelihood with the weights integrated out (Laplace's approximation;
-    MacKay 1992). A hundred answers with nothing to tell leave the posterior alone, strong signs are not held back.
-    """
-    found = [_at_most(x, y, skill, reach) for reach in REACHES]
-    return max(found, key=lambda f: f[0])[1]
-
-
-def _at_most(x: Floats, y: Floats, skill: float, reach: float) -> tuple[float, Floats]:
-    """Log evidence and coefficients under one reach, by L-BFGS with exact gradients."""
-    centre = np.zeros(x.shape[1])
-    centre[0] = 1.0
-    precision = np.array([TRUST, SHIFT, *[reach] * (x.shape[1] - 2)]) ** -2
-    base, slope = 1 - skill, (3 * skill - 1) / 2
-
-    def says(w: Floats) -> tuple[Floats, Floats]:
-        wrong = expit(x @ w)
-        return np.clip(base + slope * wrong, FLOOR, 1 - FLOOR), slope * wrong * (1 - wrong)
-
-    def loss(w: Floats) -> tuple[float, Floats]:
-        (p, steepness), gap = says(w), w - centre
-        log_likelihood = y @ np.log(p) + (1 - y) @ np.log1p(-p)
-        pull = (y / p - (1 - y) / (1 - p)) * steepness
-        return float(precision @ gap**2 / 2 - log_likelihood), precision * gap - x.T @ pull
-
-    found = minimize(loss, centre, jac=True, method="L-BFGS-B")
-    p, steepness = says(found.x)
-    curvature = (x.T * (steepness**2 / (p * (1 - p)))) @ x + np.diag(precision)
-    evidence = -float(found.fun) - (np.linalg.slogdet(curvature)[1] - np.log(precision).sum()) / 2
-    return evidence, np.asarray(found.x, np.float64)
+def _normalised(p: Floats) -> Floats:
+    return np.asarray(p / p.sum(axis=1, keepdims=True), np.float64)
 
 
 @dataclass(frozen=True)
-class _Design:
-    """How candidates become numbers: standardised on the candidates, so that no choice of answers moves them."""
+class _Model:
+    """Rows as numbers; weights are trust, tie, shift, and one per sign."""
 
-    centre: Floats
-    scale: Floats
-    sources: tuple[str, ...]
+    log_prior: Floats
+    """(n, 3)"""
+    label: Floats
+    """(n, 3) 1 at the outcome that the judges name"""
+    signs: Floats
+    """(n, 1 + k) a one, and signs of doubt"""
 
     @classmethod
-    def of(cls, rows: pl.DataFrame, seen: pl.DataFrame) -> _Design:
-        x, sources = _signs(rows), tuple(seen["source"].drop_nulls().unique().sort())
-        return cls(x.mean(axis=0), x.std(axis=0), sources if len(sources) > 1 else ())
+    def of(cls, rows: pl.DataFrame, is_answered: Bools) -> _Model:
+        p_a, p_tie = pl.col("prior_a").fill_null(1 / 3), pl.col("prior_tie").fill_null(1 / 3)
+        prior = rows.select(p_a.alias("a"), p_tie.alias("tie"), (1 - p_a - p_tie).alias("b")).to_numpy()
+        label = named(prior).astype(np.float64)
+        signs = np.column_stack([np.ones(rows.height), _scores(_signs(rows)), *_sources(rows, is_answered)])
+        return cls(np.log(_normalised(np.maximum(prior, LEAST))), label, signs)
 
-    def features(self, rows: pl.DataFrame) -> Floats:
-        """(n, 2 + k) log-odds of the posterior's error; the side; signs and one column per source, times the side.
+    def at(self, where: Bools) -> _Model:
+        return _Model(self.log_prior[where], self.label[where], self.signs[where])
 
-        Signs stay within four standard deviations, and are 0 where a sign is the same everywhere.
-        """
-        own, side = _own_error(rows)
-        x = np.where(self.scale > 1e-9, (_signs(rows) - self.centre) / np.maximum(self.scale, 1e-9), 0.0)
-        named = [(rows["source"] == s).fill_null(False).to_numpy().astype(np.float64) for s in self.sources]
-        return np.column_stack([own, side, side[:, None] * np.column_stack([np.clip(x, -FAR, FAR), *named])])
+    def belief(self, w: Floats) -> Floats:
+        """(n, 3) before anybody is asked."""
+        u = w[0] * self.log_prior - self.label * (self.signs @ w[2:])[:, None]
+        u[:, 1] += w[1]
+        return np.asarray(softmax(u, axis=1), np.float64)
+
+    def slopes(self) -> Floats:
+        """(n, 3, d) of log-odds in the weights."""
+        tie = np.zeros_like(self.label)
+        tie[:, 1] = 1
+        return np.concatenate([
+            self.log_prior[:, :, None], tie[:, :, None], -self.label[:, :, None] * self.signs[:, None, :]], axis=2)
 
 
-def _own_error(rows: pl.DataFrame) -> tuple[Floats, Floats]:
-    """(n) log-odds that the posterior itself gives to its label being wrong, and (n) the side."""
-    p_a, p_tie = pl.col("p_a"), pl.col("p_tie")
-    judges_a, judges_tie = pl.coalesce("judges_a", p_a), pl.coalesce("judges_tie", p_tie)
-    said, label = verdict(judges_a, judges_tie), verdict(p_a, p_tie)
-    shares = {"a": p_a, "tie": p_tie, "b": p_b(p_a, p_tie)}
-    theirs, right = (pl.coalesce(pl.when(x == k).then(p) for k, p in shares.items()) for x in (said, label))
-    share = (theirs / (1 - right).clip(1e-9)).clip(0, 1)
-    told = rows.select(error=1 - right, side=pl.when(said == label).then(1.0).otherwise(-share))
-    error = np.clip(told["error"].to_numpy(), FLOOR, 1 - FLOOR)
-    return np.asarray(logit(error), np.float64), told["side"].to_numpy()
+def _fit(model: _Model, likelihood: Floats) -> Floats:
+    """Weights at the maximum of the posterior, each sign's reach by the variational update of its precision."""
+    n_signs = model.signs.shape[1] - 1
+    slopes, w = model.slopes(), np.array([1.0, *np.zeros(2 + n_signs)])
+    centre, own = w, np.full(n_signs, (1 + 2 * SHAPE) / (2 * RATE + LEAST))
+    for _ in range(STEPS):
+        precision = np.concatenate([np.array([TRUST, TIE, SHIFT]) ** -2, own])
+        w = _mode(model, likelihood, slopes, precision, centre, w)
+        spread = np.diag(np.linalg.inv(_curvature(model, likelihood, slopes, w) + np.diag(precision)))
+        own = (1 + 2 * SHAPE) / (2 * RATE + w[3:] ** 2 + np.maximum(spread[3:], 0.0))
+    return w
+
+
+def _mode(
+    model: _Model, likelihood: Floats, slopes: Floats, precision: Floats, centre: Floats, start: Floats
+) -> Floats:
+    """By L-BFGS with exact gradients: that of log Σ belief · likelihood is (posterior − belief) · slopes."""
+    def loss(w: Floats) -> tuple[float, Floats]:
+        before, gap = model.belief(w), w - centre
+        mass = before * likelihood
+        whole = mass.sum(axis=1, keepdims=True)
+        pull = np.tensordot(mass / whole - before, slopes, axes=([0, 1], [0, 1]))
+        return float(precision @ gap**2 / 2 - np.log(whole).sum()), precision * gap - pull
+
+    return np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B").x, np.float64)
+
+
+def _curvature(model: _Model, likelihood: Floats, slopes: Floats, w: Floats) -> Floats:
+    """(d, d) of minus the log likelihood: covariance of the slopes under the belief less that under the posterior."""
+    before = model.belief(w)
+    return _covariance(before, slopes) - _covariance(_normalised(before * likelihood), slopes)
+
+
+def _covariance(p: Floats, slopes: Floats) -> Floats:
+    mean = np.einsum("nk,nkd->nd", p, slopes)
+    weighted = (np.sqrt(p)[:, :, None] * slopes).reshape(-1, slopes.shape[2])
+    return np.asarray(weighted.T @ weighted - mean.T @ mean, np.float64)
+
+
+def _scores(signs: Floats) -> Floats:
+    """(n, k) normal scores by rank (van der Waerden), so that neither a sign's scale nor its tails matter; mean 0.
+
+    Equal numbers share their mean rank; numbers are compared after rounding, lest a last digit decide a rank.
+    A sign that is the same everywhere is 0.
+    """
+    scores = ndtri((rankdata(signs.round(DECIMALS), axis=0) - 0.5) / max(len(signs), 1))
+    spread = scores.std(axis=0)
+    return np.where(spread > LEAST, (scores - scores.mean(axis=0)) / np.maximum(spread, LEAST), 0.0)
+
+
+def _sources(rows: pl.DataFrame, is_answered: Bools) -> list[Floats]:
+    """One column per source with an answer, where there are several."""
+    named_ = rows.filter(is_answered)["source"].drop_nulls().unique().sort()
+    return [(rows["source"] == s).fill_null(False).to_numpy().astype(np.float64) for s in named_] * (len(named_) > 1)
 
 
 def _signs(rows: pl.DataFrame) -> Floats:
     """Doubt of judges and of scorers; lengths and margin in the direction of the judges' label."""
     judges_a, judges_tie = pl.coalesce("judges_a", "p_a"), pl.coalesce("judges_tie", "p_tie")
-    side = (2 * expected_win(judges_a, judges_tie) - 1).sign()
+    side = (2 * expected_win(judges_a, judges_tie) - 1).round(DECIMALS).sign()
     longer = ((pl.col("length_a") + 1) / (pl.col("length_b") + 1)).log()
     margin, spread = pl.col("margin").fill_null(0.0), pl.col("margin_spread").fill_null(0.0)
     return rows.select(
-        judges_tie.alias("tie"), (2 * judges_a + judges_tie - 1).abs().alias("decided"), pl.col("p_sd"),
+        judges_tie.alias("tie"), (2 * judges_a + judges_tie - 1).abs().alias("decided"),
         pl.col("judge_spread"), pl.col("flip_share"), (pl.col("n_votes") - pl.col("n_human")).log1p().alias("n_judges"),
         (side * margin).alias("agreed_margin"), margin.abs().alias("margin_size"), spread.alias("margin_spread"),
         (side * longer).alias("longer_wins"), longer.abs().alias("unequal"), pl.col("overlap"),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -17,43 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from prefect_at_work import KEY, asked, environment, tiebreak
 from small_rounds import new_store, simulated_recipe
 from small_rows import world
 
 from bench._scripted import ScriptedServer
 from curate.adapters.meter import Meter
 from flows.server import Server, ensure_server, running_server, stop_server
+from flows.serving import stop_worker
 from flows.stages import STAGES
 from warehouse.workspace import Workspace
 
 pytestmark = pytest.mark.service
-
-ROOT = Path(__file__).resolve().parents[2]
-KEY = "sk-planted-8f1Zq0Lw7RmT"
-
-
-def environment(**more: str) -> dict[str, str]:
-    """The environment of a person's shell: nothing of Prefect in it."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    return kept | {"OPENAI_API_KEY": KEY, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"} | more
-
-
-def tiebreak(workspace: Path, *arguments: str, cwd: Path | None = None) -> str:
-    command = [sys.executable, "-m", "flows.cli", "--workspace", str(workspace), *arguments]
-    done = subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def asked(api: str, what: str) -> list[dict[str, object]]:
-    """Every row of one of the server's lists."""
-    request = urllib.request.Request(
-        f"{api}/{what}/filter", data=b'{"limit": 200}', headers={"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        rows: list[dict[str, object]] = json.load(answer)
-    return rows
-
 
 def is_running(pid: int) -> bool:
     """Whether a process is there and no zombie: nobody reaps an orphan in a container without init."""
@@ -80,6 +53,7 @@ def rounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rounds]:
         second, after_second = tiebreak(root, "run"), running_server(workspace)
         yield Rounds(root, (first, second), (after_first, after_second))
     finally:
+        stop_worker(workspace)
         stop_server(workspace)
 
 
@@ -117,6 +91,12 @@ def test_status_and_serve_show_the_server_that_is_there(rounds: Rounds) -> None:
     assert running_server(Workspace(rounds.root)) == rounds.servers[1]
 
 
+def test_the_pages_ask_the_server_that_they_came_from(rounds: Rounds) -> None:
+    """By themselves they ask port 4200, and show no run at all."""
+    with urllib.request.urlopen(api(rounds).removesuffix("/api") + "/ui-settings", timeout=30) as answer:
+        assert json.load(answer)["api_url"] == "/api"
+
+
 def test_a_key_in_the_environment_is_in_no_file_of_the_server(rounds: Rounds) -> None:
     files = [p for p in rounds.root.rglob("*") if p.is_file()]
     assert any(b"small-round-2" in p.read_bytes() for p in files)
@@ -129,13 +109,13 @@ def test_stopping_frees_the_port_and_ends_the_process(tmp_path: Path) -> None:
     server = running_server(workspace)
     assert server is not None
     assert is_running(server.pid)
-    assert tiebreak(workspace.root, "serve", "--stop").strip() == "prefect server: stopped"
+    assert tiebreak(workspace.root, "serve", "--stop").split("\n")[:2] == ["worker: stopped", "prefect server: stopped"]
     assert not is_running(server.pid)
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", server.port)) != 0
     assert running_server(workspace) is None
     assert "prefect server: not running" in tiebreak(workspace.root, "status")
-    assert tiebreak(workspace.root, "serve", "--stop").strip() == "prefect server: was not running"
+    assert "prefect server: was not running" in tiebreak(workspace.root, "serve", "--stop")
 
 
 def test_a_workspace_named_relative_to_where_one_stands_has_a_server_too(tmp_path: Path) -> None:
@@ -146,13 +126,15 @@ def test_a_workspace_named_relative_to_where_one_stands_has_a_server_too(tmp_pat
         assert server is not None
         assert server.api_url in said
     finally:
+        stop_worker(workspace)
         stop_server(workspace)
 
 
 FLAKY = """
     import sys
     from pathlib import Path
-    from small_rounds import simulated_recipe
+    from prefect_at_work import KEY, asked, environment, tiebreak
+from small_rounds import simulated_recipe
     from curate.engines import CallReply
     from flows.calling import thread_fan_out
     from flows.engines import engines_of
@@ -249,17 +231,15 @@ def test_two_callers_at_once_start_one_server(tmp_path: Path) -> None:
         assert len(said) == 1
         assert ensure_server(Workspace(tmp_path / "ws")).api_url in said.pop()
     finally:
+        assert stop_worker(Workspace(tmp_path / "ws"))
         assert stop_server(Workspace(tmp_path / "ws"))
-
-
-def test_the_pinned_versions_let_prefect_s_server_import() -> None:
-    assert importlib.import_module("prefect.server.api.server").create_app
 
 
 CROWDED = """
     import sys, threading, time
     from pathlib import Path
-    from small_rounds import StubbornJudge, stubborn_turn
+    from prefect_at_work import KEY, asked, environment, tiebreak
+from small_rounds import StubbornJudge, stubborn_turn
     from small_rows import world
     from flows.round import run_in_prefect
     from warehouse.store import Store

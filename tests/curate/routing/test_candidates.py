@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from curate.routing.candidates import candidates
+from curate.routing.candidates import candidates, margins_of
 from schemas.tables import EVIDENCE, MARGINS, POSTERIORS
 
 TEXTS = pl.DataFrame(
@@ -64,6 +64,15 @@ def test_margins_are_averaged_over_scorers() -> None:
     margins = MARGINS.complete(pl.DataFrame(scored))
     row = candidates(POSTERIOR, JUDGED, TEXTS, margins=margins).row(0, named=True)
     assert (row["margin"], row["margin_spread"]) == (2.0, 1.0)
+
+
+def test_a_reward_model_s_vote_is_a_margin_in_log_odds_and_nobody_else_s_is() -> None:
+    told = margins_of(pl.concat([JUDGED, evidence(
+        ("p1", "rm", "reward_model", 0.8, None), ("p2", "rm", "reward_model", 0.2, None),
+        ("p2", "other", "reward_model", 1.0, None), ("p1", "other", "reward_model", None, None))]))
+    assert told.columns == ["pair_id", "margin", "scorer"]
+    assert told["margin"].to_list() == [pytest.approx(x) for x in (1.386294361, 6.907755279, -1.386294361)]
+    assert told["scorer"].to_list() == ["rm", "other", "rm"]
 
 
 def test_what_is_not_for_sale_cannot_be_bought_and_without_a_list_all_is_unlimited() -> None:

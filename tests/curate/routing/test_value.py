@@ -16,6 +16,7 @@ from curate.routing.value import (
     expected_certainty,
     information,
     slopes,
+    stopping_rates,
     with_changes,
     with_gains,
 )
@@ -94,6 +95,13 @@ def test_belief_takes_the_label_s_share_and_spreads_the_rest_as_the_consensus_do
     assert belief(believed(0.6, 0.1, None))[0].tolist() == [pytest.approx(x) for x in (0.6, 0.1, 0.3)]
 
 
+def test_columns_of_belief_go_before_everything_else() -> None:
+    rows = believed(0.6, 0.1, 0.8).with_columns(believed_a=pl.lit(0.5), believed_tie=pl.lit(0.3))
+    assert belief(rows)[0].tolist() == [pytest.approx(x) for x in (0.5, 0.3, 0.2)]
+    assert rows.select(information(0.8, ("believed_a", "believed_tie"))).item() == pytest.approx(
+        pair(0.5, 0.3).select(information(0.8)).item())
+
+
 def test_a_belief_equal_to_the_posterior_is_worth_what_the_posterior_is() -> None:
     right, _ = believed_curves(believed(0.5, 0.2, 0.5), 0.8, 3)
     assert right[0].tolist() == [pytest.approx(certainty(0.5, 0.2, n, 0.8)) for n in range(4)]
@@ -119,6 +127,57 @@ def test_a_vote_that_the_consensus_will_not_heed_is_worth_nothing_alone() -> Non
 
 def test_a_label_that_two_votes_turn_is_worth_asking_for_the_first_of_them() -> None:
     assert with_gains(believed(0.96, 0.02, 0.9), 0.8, 1)["expected_gain"][0] > 0.15
+
+
+def heard(p_a: float, p_tie: float, n: float, belief: tuple[float, float], buyable: int | None = None) -> pl.DataFrame:
+    """A majority of `n` voices, and what is believed of a and tie."""
+    return pair(p_a, p_tie).with_columns(
+        pair_id=pl.lit("p"), n_heard=pl.lit(n), believed_a=pl.lit(belief[0]), believed_tie=pl.lit(belief[1]),
+        n_buyable=pl.lit(buyable, dtype=pl.Int64))
+
+
+def test_one_person_cannot_turn_a_majority_of_two_and_two_make_it_a_tie() -> None:
+    """Two judges say a. One person for b: 2 to 1. Two for b: 2 to 2, a tie; two for a tie: the same."""
+    right, changed = believed_curves(heard(1.0, 0.0, 2, (0.2, 0.7)), 1.0, 2)
+    assert right[0].tolist() == [pytest.approx(0.2), pytest.approx(0.2), pytest.approx(0.9)]
+    assert changed[0].tolist() == [0, 0, pytest.approx(0.8)]
+
+
+def test_one_person_decides_where_two_judges_contradict_each_other() -> None:
+    """One a, one b make a tie; a person for a side decides for it, one for a tie leaves three of three apart: a tie."""
+    right, _ = believed_curves(heard(0.5, 0.0, 2, (0.5, 0.2)), 0.8, 1)
+    assert right[0].tolist() == [pytest.approx(0.2), pytest.approx(0.5 * 0.8 + 0.3 * 0.8 + 0.2 * 0.8)]
+
+
+def test_a_second_vote_is_paid_for_only_where_the_first_calls_for_it() -> None:
+    """Two judges say a, people never err. Told a tie (0.7), a second vote mends the label.
+
+    Told b (0.1), it would make a tie, as wrong as before; told a (0.2), nothing is to mend.
+    """
+    assert stopping_rates(heard(1.0, 0.0, 2, (0.2, 0.7)), 1.0).tolist() == [pytest.approx(0.7 / 1.7)]
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0.4, 1))
+def test_stopping_where_it_pays_is_worth_no_less_than_buying_both_and_no_more_than_the_error(
+    p: float, q: float, wrong: float, skill: float
+) -> None:
+    rows = believed(p, (1 - p) * q, wrong)
+    right, _ = believed_curves(rows, skill, 2)
+    rate = stopping_rates(rows, skill)[0]
+    assert rate >= slopes(right)[0, 0] - 1e-8
+    assert rate <= wrong + 1e-8
+
+
+def test_votes_that_cannot_be_bought_promise_nothing() -> None:
+    """Two would turn the label; one is left, and it would not."""
+    both, one = (with_gains(heard(1.0, 0.0, 2, (0.2, 0.7), n), 1.0, 1)["expected_gain"][0] for n in (2, 1))
+    assert both == pytest.approx(0.7 / 1.7)
+    assert one == 0
+
+
+def test_a_pair_on_which_nobody_spoke_goes_with_the_first_person() -> None:
+    right, _ = believed_curves(heard(1 / 3, 1 / 3, 0, (0.6, 0.2)), 0.8, 1)
+    assert right[0].tolist() == [pytest.approx(0.2), pytest.approx(0.8)]
 
 
 def test_slopes_are_those_of_the_least_concave_majorant() -> None:

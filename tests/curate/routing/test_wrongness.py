@@ -1,4 +1,4 @@
-"""From a hundred audits on, P(wrong) is learned; below, and within a group, nothing is."""
+"""What people said teaches where labels are wrong; few answers, and a group's own, teach nothing about it."""
 
 from __future__ import annotations
 
@@ -6,111 +6,135 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curate.routing.wrongness import calibrated, p_wrong
+from curate.routing.wrongness import calibrated
 from schemas.tables import CANDIDATES
 
 SKILL = 0.8
 
 
-def pool(n: int) -> pl.DataFrame:
-    """Overconfident labels; where the judges spread (every second pair), half of them are wrong."""
+def pool(n: int = 400) -> pl.DataFrame:
+    """The judges say a with 0.95; where they spread (every second forty), half of their labels are wrong."""
     return CANDIDATES.complete(pl.DataFrame({
         "pair_id": [f"p{i:04}" for i in range(n)], "group_id": [f"g{i % 40}" for i in range(n)], "p_a": 0.95,
-        "p_tie": 0.03, "p_sd": 0.1, "n_votes": 2, "n_human": 0,
+        "p_tie": 0.03, "p_sd": 0.1, "n_votes": 2, "n_human": 0, "judges_a": 0.95, "judges_tie": 0.03,
         "judge_spread": [0.5 * (i // 40 % 2) for i in range(n)],
-        "flip_share": 0.0, "length_a": 10, "length_b": 12, "overlap": 0.1,
+        "flip_share": 0.0, "length_a": [10 + i % 7 for i in range(n)], "length_b": 12, "overlap": 0.1,
     }))
 
 
-def audited(n: int, seed: int = 0) -> pl.DataFrame:
-    rng, rows = np.random.default_rng(seed), pool(n)
-    is_wrong = (rows["judge_spread"].to_numpy() > 0) & (rng.random(n) < 0.5)
-    contradicts = rng.random(n) < np.where(is_wrong, 1 - (1 - SKILL) / 2, 1 - SKILL)
-    return rows.with_columns(
-        pl.Series("is_contradicted", contradicts), route_id="pair_id", round_id=pl.lit("r"), propensity=pl.lit(0.05)
-    )
+def said(n: int, asked: int, seed: int = 0) -> pl.DataFrame:
+    """Voices on `n` pairs of `pool`, a person's on the first `asked`: the truth is a, or b where the label is wrong."""
+    rng = np.random.default_rng(seed)
+    is_wrong = (pool(n)["judge_spread"].to_numpy() > 0) & (rng.random(n) < 0.5)
+    truth = np.where(is_wrong, 2, 0)
+    vote = np.where(rng.random(n) < SKILL, truth, (truth + rng.integers(1, 3, n)) % 3)
+    votes = np.eye(3)[vote] * (np.arange(n) < asked)[:, None]
+    return pl.DataFrame({
+        "pair_id": pool(n)["pair_id"], "said_a": votes[:, 0], "said_tie": votes[:, 1], "said_b": votes[:, 2],
+        "prior_a": 0.95, "prior_tie": 0.03, "n_heard": None,
+    }, schema_overrides={"n_heard": pl.Float64})
 
 
-def test_under_a_hundred_audits_the_posterior_is_the_prior() -> None:
-    assert calibrated(pool(80), audited(99), SKILL).equals(pool(80))
-    assert not calibrated(pool(80), audited(100), SKILL).equals(pool(80))
+def by_spread(rows: pl.DataFrame) -> dict[float, float]:
+    return dict(rows.group_by("judge_spread").agg(pl.col("p_wrong").mean()).iter_rows())
 
 
-def test_people_no_better_than_chance_teach_nothing() -> None:
-    assert calibrated(pool(80), audited(400), 1 / 3).equals(pool(80))
+def test_without_answers_the_prior_is_believed() -> None:
+    told = calibrated(pool(80), said(80, 0), SKILL)
+    assert told["p_wrong"].to_list() == [pytest.approx(0.05, abs=1e-6)] * 80
+    assert told["believed_tie"].to_list() == [pytest.approx(0.03, abs=1e-6)] * 80
+
+
+def test_nineteen_answers_teach_nothing_about_other_pairs() -> None:
+    told = calibrated(pool(80), said(80, 19), SKILL)
+    assert told["p_wrong"].tail(61).to_list() == [pytest.approx(0.05, abs=1e-6)] * 61
+
+
+def test_a_vote_counts_on_its_own_pair_by_bayes() -> None:
+    """0.95, 0.03, 0.02 before; a vote for b of skill 0.8, misses 0.1: b has 0.016 of 0.114."""
+    one = said(3, 0).with_columns(said_b=pl.when(pl.col("pair_id") == "p0001").then(1.0).otherwise(0.0))
+    told = calibrated(pool(3), one, SKILL)
+    assert told["believed_a"].to_list() == [pytest.approx(x, abs=1e-6) for x in (0.95, 0.095 / 0.114, 0.95)]
+    assert told["p_wrong"][1] == pytest.approx(0.019 / 0.114, abs=1e-6)
+
+
+def test_people_no_better_than_chance_neither_teach_nor_count() -> None:
+    told = calibrated(pool(), said(400, 400), 1 / 3)
+    assert told["p_wrong"].to_list() == [pytest.approx(0.05, abs=1e-6)] * 400
 
 
 def test_p_wrong_finds_the_pairs_that_are_wrong_and_takes_out_human_error() -> None:
-    scored = pool(80).drop("p_wrong").join(p_wrong(pool(80), audited(2000), SKILL), on="pair_id")
-    by_spread = dict(scored.group_by("judge_spread").agg(pl.col("p_wrong").mean()).iter_rows())
-    assert by_spread[0.5] == pytest.approx(0.5, abs=0.08)
-    assert by_spread[0.0] == pytest.approx(0.0, abs=0.08)
+    found = by_spread(calibrated(pool(4000), said(4000, 2000), SKILL).tail(2000))
+    assert found[0.5] == pytest.approx(0.5, abs=0.06)
+    assert found[0.0] == pytest.approx(0.0, abs=0.06)
 
 
-def test_a_groups_own_audits_never_score_it() -> None:
-    seen = audited(400)
-    flipped = pl.when(pl.col("group_id") == "g3").then(~pl.col("is_contradicted")).otherwise("is_contradicted")
+def test_the_other_outcomes_share_what_is_wrong_as_people_have_them() -> None:
+    """Wrong labels are b, never a tie, though the prior gives the tie more."""
+    unasked = calibrated(pool(4000), said(4000, 2000), SKILL).tail(2000).filter(pl.col("judge_spread") > 0)
+    assert unasked["believed_tie"].mean() < 0.1
+
+
+def test_a_groups_own_answers_do_not_reach_its_other_pairs() -> None:
     before, after = (
-        p_wrong(pool(80), frame, SKILL).join(pool(80), on="pair_id").filter(pl.col("group_id") == "g3")["p_wrong"]
-        for frame in (seen, seen.with_columns(is_contradicted=flipped))
+        calibrated(pool(), voices, SKILL).filter(pl.col("group_id") == "g3").tail(5)["p_wrong"]
+        for voices in (said(400, 200), said(400, 200).with_columns(
+            said_a=pl.when(pl.int_range(pl.len()) == 3).then("said_b").otherwise("said_a"),
+            said_b=pl.when(pl.int_range(pl.len()) == 3).then("said_a").otherwise("said_b")))
     )
     assert before.equals(after)
 
 
-def test_audits_that_all_agree_are_hardly_any_error() -> None:
-    agreeing = audited(200).with_columns(is_contradicted=pl.lit(False))
-    learned = p_wrong(pool(80), agreeing, SKILL)["p_wrong"]
-    assert max(learned) < 0.02
+def test_answers_chosen_where_judges_doubt_do_not_bias_what_is_learned() -> None:
+    """Asked only where judges spread, people contradict more often; elsewhere labels are no worse for that."""
+    rows, told = pool(4000), said(4000, 4000)
+    is_asked = (pl.int_range(pl.len()) < 200) | pl.Series(rows["judge_spread"] > 0)
+    unasked = calibrated(rows, told.with_columns(
+        pl.when(is_asked).then(pl.col(c)).otherwise(0.0) for c in ("said_a", "said_tie", "said_b")), SKILL)
+    assert by_spread(unasked.tail(3800))[0.0] == pytest.approx(0.0, abs=0.08)
 
 
-def test_without_answers_the_model_is_the_posterior() -> None:
-    """The labels are a with 0.95, the judges' own."""
-    assert p_wrong(pool(80), audited(80).clear(), SKILL)["p_wrong"].to_list() == [pytest.approx(0.05, abs=1e-6)] * 80
-
-
-def test_routed_votes_teach_once_five_of_a_hundred_answers_are_random() -> None:
-    seen = audited(120)
-    few, enough = seen.head(4), seen.head(5)
-    assert calibrated(pool(80), few, SKILL, routed=seen.tail(115)).equals(pool(80))
-    assert calibrated(pool(80), enough, SKILL, routed=seen.tail(115))["p_wrong"].null_count() == 0
-    assert calibrated(pool(80), enough, SKILL, routed=seen.tail(20)).equals(pool(80))
+def test_a_turned_label_is_believed_as_far_as_judges_and_people_go() -> None:
+    """The same votes for b, the same pair: where the consensus has turned to b, b is the label, and rather right."""
+    told = said(3, 0).with_columns(said_b=pl.lit(2.0))
+    kept = calibrated(pool(3), told, SKILL)["p_wrong"]
+    turned = calibrated(pool(3).with_columns(p_a=pl.lit(0.1)), told, SKILL)["p_wrong"]
+    assert (kept + turned > 1).all()
+    assert (turned < 0.5).all()
 
 
 def test_the_consensus_keeps_its_posterior_whatever_is_learned() -> None:
-    assert calibrated(pool(80), audited(400), SKILL).drop("p_wrong").equals(pool(80).drop("p_wrong"))
+    told = calibrated(pool(), said(400, 400), SKILL)
+    assert told.select(pool().columns).drop("p_wrong").equals(pool().drop("p_wrong"))
 
 
-def test_routed_votes_do_not_bias_what_is_learned() -> None:
-    """Asked only where judges spread, people contradict more often; elsewhere labels are no worse for that."""
-    seen = audited(4000)
-    spread = seen.filter(pl.col("judge_spread") > 0)
-    learned = p_wrong(pool(80), seen.head(200), SKILL, routed=spread.tail(1500)).join(
-        pool(80).drop("p_wrong"), on="pair_id"
-    )
-    by_spread = dict(learned.group_by("judge_spread").agg(pl.col("p_wrong").mean()).iter_rows())
-    assert by_spread[0.5] == pytest.approx(0.5, abs=0.08)
-    assert by_spread[0.0] == pytest.approx(0.0, abs=0.08)
-
-
-def test_once_people_have_turned_a_label_what_shows_the_judges_wrong_shows_it_right() -> None:
-    """Two pairs with the same doubtful signs and the same posterior of 0.95: one label is the judges', one is not."""
-    rows = pool(80)
-    turned = rows.with_columns(judges_a=pl.lit(0.1), judges_tie=pl.lit(0.1))
-    learned = [p_wrong(frame, audited(2000), SKILL).filter(rows["judge_spread"] > 0)["p_wrong"].mean()
-               for frame in (rows, turned)]
-    assert learned[0] == pytest.approx(0.5, abs=0.08)
-    assert learned[1] < 0.05
+def test_sources_with_answers_are_told_apart() -> None:
+    """Signs apart, labels of one source are wrong half of the time, and people say so."""
+    spread = pl.col("judge_spread") > 0
+    rows = pool(2000).with_columns(source=pl.when(spread).then(pl.lit("x")).otherwise(pl.lit("y")), judge_spread=0.0)
+    told = calibrated(rows, said(2000, 1000), SKILL).tail(1000)
+    found = dict(told.group_by("source").agg(pl.col("p_wrong").mean()).iter_rows())
+    assert found["x"] > 0.35
+    assert found["y"] < 0.15
 
 
 def test_swapping_a_and_b_changes_no_chance_of_being_wrong() -> None:
-    def swapped(rows: pl.DataFrame) -> pl.DataFrame:
-        p_b = (1 - pl.col("p_a") - pl.col("p_tie")).round(12)
-        return rows.with_columns(p_a=p_b, length_a="length_b", length_b="length_a")
-
-    mirrored = p_wrong(swapped(pool(80)), swapped(audited(300)), SKILL)["p_wrong"].to_list()
-    assert mirrored == pytest.approx(p_wrong(pool(80), audited(300), SKILL)["p_wrong"].to_list(), abs=1e-4)
+    p_b = (1 - pl.col("p_a") - pl.col("p_tie")).round(12)
+    rows, told = pool(), said(400, 300)
+    other = rows.with_columns(p_a=p_b, judges_a=p_b, length_a="length_b", length_b="length_a")
+    prior_b = (1 - pl.col("prior_a") - pl.col("prior_tie")).round(12)
+    mirrored = told.with_columns(said_a="said_b", said_b="said_a", prior_a=prior_b)
+    one, two = calibrated(rows, told, SKILL), calibrated(other, mirrored, SKILL)
+    assert two["p_wrong"].to_list() == pytest.approx(one["p_wrong"].to_list(), abs=1e-4)
+    assert two["believed_tie"].to_list() == pytest.approx(one["believed_tie"].to_list(), abs=1e-4)
 
 
 def test_the_order_of_rows_changes_nothing() -> None:
-    once = p_wrong(pool(80), audited(300), SKILL)
-    assert once.equals(p_wrong(pool(80).reverse(), audited(300).reverse(), SKILL))
+    once = calibrated(pool(), said(400, 300), SKILL)
+    assert once.equals(calibrated(pool().reverse(), said(400, 300).reverse(), SKILL).sort("pair_id"))
+
+
+def test_nobody_has_spoken_on_a_pair_without_voices() -> None:
+    majority = said(2, 0).with_columns(n_heard=pl.Series([2.0, 3.0]))
+    assert calibrated(pool(3), majority, SKILL)["n_heard"].to_list() == [2, 3, 0]
+    assert calibrated(pool(3), said(2, 0), SKILL)["n_heard"].to_list() == [None] * 3

@@ -1,3 +1,4 @@
--- one row per action and reason in the newest version of a dataset
-SELECT action, CASE WHEN reason = '' THEN '-' ELSE reason END AS reason, n_pairs AS pairs
-FROM funnel WHERE dataset = $dataset ORDER BY action, pairs DESC;
+-- one row per action and reason in version $n of a dataset
+SELECT action, CASE WHEN reason = '' THEN '-' ELSE reason END AS reason, count(*) AS pairs
+FROM version_state($dataset, $n)
+GROUP BY ALL ORDER BY action, pairs DESC, reason;

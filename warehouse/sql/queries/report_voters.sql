@@ -1,6 +1,9 @@
--- one row per kind and family of voters in the newest fit of a dataset, people together
+-- one row per kind and family of voters in the fit of version $n of a dataset, people together; null: the newest fit
 WITH newest AS (
-    SELECT label_set FROM label_sets WHERE dataset = $dataset ORDER BY settled_at DESC LIMIT 1
+    SELECT settled.label_set FROM label_sets AS settled
+    LEFT JOIN versions AS version ON version.label_set = settled.label_set
+    WHERE settled.dataset = $dataset AND ($n IS NULL OR version.n = $n)
+    ORDER BY settled.settled_at DESC LIMIT 1
 )
 SELECT voter.kind, CASE WHEN voter.kind = 'human' THEN 'all' ELSE voter.voter END AS voter,
        count(*) AS voters, sum(fit.n_votes)::BIGINT AS votes,

@@ -10,6 +10,8 @@ SELECT round.dataset, round.n, round.budget_votes,
         WHERE vote.round_id = round.round_id AND voter.kind = 'human') AS human_usd,
        (SELECT max(version.n) FROM versions AS version WHERE version.round_id = round.round_id) AS version,
        promotion.verdict, promotion.d, promotion.low, promotion.n_pairs AS n_gold, promotion.reason,
-       CASE WHEN promotion.verdict IS NULL THEN 'open' ELSE 'closed' END AS state
+       CASE WHEN promotion.verdict IS NULL AND NOT EXISTS (
+           SELECT 1 FROM round_stages AS done WHERE done.round_id = round.round_id AND done.stage = 'gate'
+       ) THEN 'open' ELSE 'closed' END AS state
 FROM rounds AS round LEFT JOIN promotions AS promotion USING (round_id)
 ORDER BY round.dataset, round.n;

@@ -1,0 +1,1 @@
+"""Language models as reward models: orders in folders, TRL's RewardTrainer in a program of its own, vLLM's rewards."""

@@ -1,0 +1,373 @@
+"""Erasure: not a byte of what is erased is left in the workspace, and what is left explains itself."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import polars.selectors as cs
+import pytest
+from command_line import Tiebreak, in_process
+from small_rounds import new_store, run_round, simulated_recipe
+from small_rows import NOW, call, labels, votes, world
+from small_versions import id_of, release, released
+
+from flows.archiving import backup
+from flows.exporting import export_version, write_training_folder
+from flows.ingest import ingest
+from flows.redacting import redact
+from flows.verifying import verify_version
+from schemas.errors import InputError, RefusedError
+from schemas.ids import content_id, text_id
+from schemas.tables import CALLS, PAIR_TAGS, RESPONSES, TABLES, TASKS, TEXTS
+from warehouse.erasure import pending
+from warehouse.lock import writer_lock
+from warehouse.reader import Reader
+from warehouse.store import Store
+
+pytestmark = pytest.mark.service
+
+SECRET = 'My neighbour\'s name is "Amélie", she lives at 7 Rue des Lilas\nand nobody knows'
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def tiebreak(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Tiebreak:
+    return in_process(capsys, monkeypatch)
+
+
+def telling(secret: str = SECRET) -> dict[str, pl.DataFrame]:
+    """`world(4)` in which one response is the secret, another prompt quotes it, and a call wrote it."""
+    frames = world(4)
+    quoting = json.dumps([{"role": "user", "content": f"You said: {secret}. Why?"}], ensure_ascii=False)
+    texts = frames["texts"].with_columns(
+        text=pl.col("text").replace({"bad 1": secret, '[{"role":"user","content":"question 2"}]': quoting}),
+        text_id=pl.col("text_id").replace({id_of("bad 1"): text_id(secret)}))
+    key = call("wrote it")["call_key"]
+    said = frames["responses"].with_columns(
+        text_id=pl.col("text_id").replace({id_of("bad 1"): text_id(secret)}),
+        call_key=pl.when(pl.col("text_id") == id_of("bad 1")).then(pl.lit(key)))
+    return {**frames, "texts": TEXTS.complete(texts), "responses": RESPONSES.complete(said)}
+
+
+@pytest.fixture
+def told(once: Path, tmp_path: Path) -> Store:
+    """The secret in every place where a workspace can hold one; exported to `out` before."""
+    shutil.copytree(once, tmp_path / "ws")
+    return Store(tmp_path / "ws", lock_wait=0.2)
+
+
+@pytest.fixture(scope="module")
+def once(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("once")
+    shutil.copytree(migrated, folder / "ws")
+    tell(Store(folder / "ws"), folder / "out")
+    return folder / "ws"
+
+
+def tell(store: Store, out: Path) -> None:
+    frames = telling()
+    released(store, **frames)
+    root, pair = store.workspace.root, frames["pairs"]["pair_id"][0]
+    task = {"task_key": content_id("t"), "pair_id": pair, "route_id": content_id("r"), "round_id": content_id("o"),
+            "queue": "q", "shown_first": "a", "is_prefilled": False, "system": "ls", "external_id": "17",
+            "sent_at": NOW, "purpose": "gold"}
+    moment = dt.datetime.now(dt.UTC)
+    wrote = {**call("wrote it"), "kind": "generate", "response": json.dumps({"response": SECRET}), "called_at": moment}
+    verdict = json.dumps({"reason": f"it says {SECRET}", "verdict": 1})
+    judged = {**call("judged"), "response": verdict, "called_at": moment}
+    secret_pair = _pair_with(store, text_id(SECRET))
+    with store.write("test") as writer:
+        writer.append({
+            "calls": CALLS.complete(pl.DataFrame([wrote, judged])),
+            "votes": votes(frames["pairs"], "judge", rationale=f"because: {SECRET}"),
+            "pair_tags": PAIR_TAGS.complete(pl.DataFrame([
+                {"pair_id": pair, "key": "k", "value": json.dumps({"v": SECRET}), "tagger": "t"}])),
+            "tasks": TASKS.complete(pl.DataFrame([{**task, "pair_id": secret_pair}])),
+        })
+        release(writer, labels(frames["pairs"], p_a=0.8), 2)
+        writer.publish()
+        members = writer.query("version_members", dataset="d", n=2)
+    write_training_folder(store.workspace, "d", 2, members)
+    for form in ("hf", "openrlhf"):
+        export_version(root, "d", 1, root / "exports" / form, form)
+    export_version(root, "d", 1, out, "trl")
+    _further_files(root, members)
+    with store.inbox("w") as inbox:
+        inbox.record({**call("late"), "response": SECRET})
+
+
+def _pair_with(store: Store, of: str) -> str:
+    with Reader(store.workspace.root) as reader:
+        return str(reader.sql("SELECT pair_id::VARCHAR AS p FROM pairs JOIN responses ON response_id IN "
+                              "(response_a, response_b) WHERE text_id = $t::UUID", t=of)["p"].item())
+
+
+def _further_files(root: Path, members: pl.DataFrame) -> None:
+    """An order that nothing came of, a log, a page, an unfinished file."""
+    (root / "orders" / "d-2-0000aaaa").mkdir(parents=True)
+    members.select("pair_id", "text_a", "text_b").write_parquet(root / "orders" / "d-2-0000aaaa" / "train.parquet")
+    (root / "training.log").write_text(f"step 1\n{SECRET}\nstep 2\n")
+    (root / "report.json").write_text(json.dumps([SECRET, json.dumps(SECRET)]))
+
+
+def everything(root: Path) -> Iterator[tuple[str, str]]:
+    """Every file as it lies there, every value of every table, and what every Parquet file of it says."""
+    for path in sorted(p for p in root.rglob("*") if p.is_file()):
+        yield str(path.relative_to(root)), path.read_bytes().decode("utf-8", "replace")
+        if path.suffix == ".parquet":
+            yield f"{path.name} read", pl.read_parquet(path).select(~cs.binary()).write_ndjson()  # no ids
+    store = Store(root)
+    with store.write("test") as writer:
+        writer.publish()
+    with Reader(root) as reader:
+        for table in TABLES:
+            yield table, reader.sql(f"FROM {table}").write_ndjson()
+
+
+def traces(root: Path, *words: str) -> list[str]:
+    return [name for name, content in everything(root) if any(word in content for word in words)]
+
+
+PARTS = ("Amélie", "Am\\u00e9lie", "Rue des Lilas", "and nobody knows")
+
+
+def test_the_search_finds_the_text_where_it_was_put(told: Store) -> None:
+    found = traces(told.workspace.root, *PARTS)
+    assert {"training.log", "report.json", "calls", "votes", "texts", "pair_tags", "train.parquet read"} <= set(found)
+    assert any(name.endswith(".arrow") for name in found)
+
+
+def test_not_a_byte_of_an_erased_text_is_left(told: Store, once: Path) -> None:
+    facts = redact(told.workspace.root, text_id=text_id(SECRET), voter=None, reason="asked for by Amélie")
+    with told.write("test") as writer:
+        writer.check()
+        reasons = writer.query("tombstones_of", version="d@1")["reason"].to_list()
+    assert reasons == ["asked for by Amélie"]
+    assert traces(told.workspace.root, *PARTS[2:]) == []
+    assert facts["still in"] == "none"
+    assert facts["versions that held it"] == "d@1, d@2"
+    assert facts["tasks that show it"] == "ls task 17"
+    assert f"d@1 as trl in {(once.parent / 'out').resolve()}" in str(facts["exports made earlier"])
+    assert not (told.workspace.root / "orders" / "d-2-0000aaaa").exists()
+
+
+def test_what_is_left_of_other_texts_and_rows_is_as_it_was(told: Store) -> None:
+    root = told.workspace.root
+    with Reader(root) as reader:
+        before = {name: reader.sql(f"SELECT count(*) AS n FROM {name}")["n"].item() for name in TABLES}
+        quoting = reader.sql("SELECT prompt FROM preferences WHERE prompt LIKE '%You said%'")["prompt"].item()
+    redact(root, text_id=text_id(SECRET), voter=None, reason="r")
+    with Reader(root) as reader:
+        after = {name: reader.sql(f"SELECT count(*) AS n FROM {name}")["n"].item() for name in TABLES}
+        now = reader.sql("SELECT prompt FROM preferences WHERE prompt LIKE '%You said%'")["prompt"].item()
+        answers = reader.sql("SELECT response, finish_reason FROM calls ORDER BY finish_reason").rows()
+    assert {name: (before[name], after[name]) for name in TABLES if before[name] != after[name]} == {
+        "texts": (12, 11), "tombstones": (0, 1), "runs": (0, 3), "calls": (2, 3)}  # runs and a call were in the inbox
+    assert json.loads(now) == [{"role": "user", "content": "You said: [erased]. Why?"}]
+    assert len(now) < len(quoting)
+    assert ("[erased]", "erased") in answers
+    assert json.loads({finish: said for said, finish in answers if said.startswith("{")}["stop"])["verdict"] == 1
+
+
+def test_a_version_that_held_it_is_verified_and_says_what_was_erased(told: Store) -> None:
+    redact(told.workspace.root, text_id=text_id(SECRET), voter=None, reason="asked for")
+    for n in (1, 2):
+        facts = verify_version(told.workspace.root, "d", n, is_recomputed=False)
+        assert facts["stored"] == "equal"
+        assert str(facts["erased since"]).endswith(": asked for")
+
+
+def test_no_export_shows_the_pair_and_the_card_says_so(told: Store, tmp_path: Path) -> None:
+    redact(told.workspace.root, text_id=text_id(SECRET), voter=None, reason="asked for")
+    export_version(told.workspace.root, "d", 1, tmp_path / "late", "openrlhf")
+    assert pl.read_parquet(tmp_path / "late" / "train.parquet").height == 3
+    text = (tmp_path / "late" / "card.md").read_text()
+    assert "- pairs left out because a text of theirs was erased: 1\n" in text
+    assert "asked for" in text
+
+
+def test_the_pair_is_out_of_scope_from_now_on(told: Store) -> None:
+    redact(told.workspace.root, text_id=text_id(SECRET), voter=None, reason="asked for")
+    with told.write("test") as writer:
+        assert writer.query("scope_pairs", sources=[]).height == 3
+
+
+def test_an_erased_text_that_is_ingested_again_does_not_come_back(told: Store, tmp_path: Path) -> None:
+    redact(told.workspace.root, text_id=text_id(SECRET), voter=None, reason="asked for")
+    row = {"prompt": "question 9", "response_a": SECRET, "response_b": "another"}
+    (tmp_path / "again.jsonl").write_text(json.dumps(row))
+    ingest(told, str(tmp_path / "again.jsonl"))
+    assert traces(told.workspace.root, *PARTS[2:]) == []
+    with told.write("test") as writer:
+        writer.check()
+        assert writer.query("scope_pairs", sources=["again"]).height == 0
+
+
+def test_a_short_text_is_erased_where_it_is_all_that_is_said(store: Store) -> None:
+    """`good 1` goes; `ann thinks that good is ...` and every text that holds it by chance stay."""
+    frames = world(12)  # good 1 is a part of good 10 and good 11
+    released(store, **frames)
+    redact(store.workspace.root, text_id=id_of("good 1"), voter=None, reason="r")
+    with Reader(store.workspace.root) as reader:
+        texts = set(reader.sql("SELECT text FROM texts")["text"])
+        rationales = set(reader.sql("SELECT rationale FROM votes")["rationale"])
+    assert "good 1" not in texts
+    assert {"good 10", "good 11", "good 2"} <= texts
+    assert rationales == {"ann thinks that good is the better one"}
+
+
+def test_a_voter_loses_name_and_words_and_the_votes_count_as_before(store: Store) -> None:
+    frames = released(store)
+    root = store.workspace.root
+    with Reader(root) as reader:
+        before = reader.sql("SELECT vote_id, p_a, seq FROM votes ORDER BY seq")
+    facts = redact(root, text_id=None, voter="ann", reason="left")
+    with store.write("test") as writer:
+        writer.check()
+    with Reader(root) as reader:
+        after = reader.sql("SELECT vote_id, p_a, seq FROM votes ORDER BY seq")
+        names = reader.sql("SELECT DISTINCT voter, rationale, external_ref FROM votes").rows()
+        voters = reader.sql("SELECT voter, family FROM voters WHERE kind = 'human'").rows()
+    assert after.equals(before)
+    assert names == [(facts["voter"], None, None)]
+    assert voters == [(facts["voter"], facts["voter"])]
+    assert str(facts["voter"]).startswith("erased-")
+    assert traces(root, '"ann"', "ann thinks") == []
+    assert verify_version(root, "d", 1, is_recomputed=False)["stored"] == "equal"
+    assert facts["versions that held it"] == "d@1"
+    with store.write("test") as writer:  # the source is read again, and has one more vote
+        writer.append({"voters": frames["voters"], "votes": votes(frames["pairs"], "ann", criterion="style")})
+        assert writer.query("all_voters")["voter"].to_list() == sorted([str(facts["voter"]), "judge"])
+        writer.publish()
+    assert traces(root, '"ann"') == []
+
+
+def test_a_long_name_is_erased_wherever_it_is_written(store: Store) -> None:
+    name = "annotator-5f3a9c0d7e"
+    frames = world(4)
+    voters = frames["voters"].with_columns(pl.col("voter", "family").replace({"ann": name}))
+    released(store, **{**frames, "voters": voters, "votes": votes(frames["pairs"], name)})
+    (store.workspace.root / "feedback.html").write_text(f"<h1>{name}</h1>")
+    redact(store.workspace.root, text_id=None, voter=name, reason="left")
+    assert traces(store.workspace.root, name) == []
+
+
+@pytest.mark.parametrize("what", [{"text_id": text_id(SECRET), "voter": None}, {"text_id": None, "voter": "ann"}])
+def test_asking_again_says_that_it_was_done(told: Store, what: dict[str, str | None]) -> None:
+    redact(told.workspace.root, **what, reason="first")
+    before = (told.workspace.root / "warehouse.duckdb").read_bytes()
+    facts = redact(told.workspace.root, **what, reason="second")
+    assert str(facts["done already"]).endswith(": first")
+    assert facts["versions that held it"] == "d@1, d@2"
+    assert (told.workspace.root / "warehouse.duckdb").read_bytes() == before
+
+
+@pytest.mark.parametrize(("arguments", "seen"), [
+    (("--text-id", "xyz"), "text id 'xyz'"), (("--text-id", "0" * 32), "no text 00000000-"),
+    (("--voter", "nobody"), "no voter 'nobody'"), (("--voter", "judge"), "'judge' is a judge"),
+    ((), "one of --text-id"), (("--voter", "ann", "--text-id", "0" * 32), "one of --text-id"),
+    (("--voter", "ann", "--reason", " "), "a --reason"),
+])
+def test_what_cannot_be_erased_is_one_line(
+    tiebreak: Tiebreak, store: Store, arguments: tuple[str, ...], seen: str
+) -> None:
+    with store.write("test") as writer:
+        writer.append(world())
+    said = tiebreak(store, "redact", "--reason", "r", *arguments)
+    assert said.is_one_line_of_yours()
+    assert seen in said.err
+    assert pending(store.workspace) is None
+
+
+def test_nothing_is_erased_while_a_round_or_a_training_is_under_way(told: Store) -> None:
+    root = told.workspace.root
+    for lock in (root / "round-d.lock", root / "orders" / "d-2-0000aaaa" / "trainer.lock"):
+        with writer_lock(lock, "round of d"), pytest.raises(RefusedError, match="no round or training under way"):
+            redact(root, text_id=text_id(SECRET), voter=None, reason="r")
+    living = told.inbox("living")
+    living.record({**call("living"), "response": SECRET})
+    with pytest.raises(RefusedError, match="that process to end"):
+        redact(root, text_id=text_id(SECRET), voter=None, reason="r")
+    living.close()
+    assert redact(root, text_id=text_id(SECRET), voter=None, reason="r")["still in"] == "none"
+
+
+def test_files_that_are_the_owners_own_are_named_and_left(told: Store) -> None:
+    recipe = told.workspace.recipe
+    recipe.write_text(f'dataset = "d"  # {SECRET.splitlines()[0]}\n# {SECRET}\n')
+    before = recipe.read_bytes()
+    assert redact(told.workspace.root, text_id=text_id(SECRET), voter=None, reason="r")["still in"] == "recipe.toml"
+    assert recipe.read_bytes() == before
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import flows.redacting as redacting, warehouse.erasure as erasure, warehouse.erasure_files as files
+import warehouse.store as store, warehouse.publish as publish
+left = [int(sys.argv[3])]
+def dying(true):
+    def step(*arguments, **named):
+        left[0] -= 1
+        if left[0] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        made = true(*arguments, **named)
+        left[0] -= 1
+        if left[0] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return made
+    return step
+for home, name in ((redacting, "begin"), (store, "erase_rows"), (store, "rebuild"), (store, "publish"),
+                   (redacting, "remove_unindexed"), (files, "_overwrite"), (redacting, "finish"),
+                   (erasure, "_bury"), (publish, "replace_text")):
+    setattr(home, name, dying(getattr(home, name)))
+redacting.redact(Path(sys.argv[1]), text_id=sys.argv[2], voter=None, reason="asked for")
+"""
+
+
+@pytest.mark.parametrize("n", [1, 4, 6, 9, 13])
+def test_a_killed_erasure_is_finished_by_the_next_one(told: Store, tmp_path: Path, n: int) -> None:
+    root = told.workspace.root
+    done = subprocess.run([sys.executable, "-c", KILLED, str(root), text_id(SECRET), str(n)], check=False,
+                          capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert pending(told.workspace) is not None
+    with pytest.raises(RefusedError, match="begun and not finished"):
+        backup(root, tmp_path / "b.tar.gz")
+    with pytest.raises(InputError, match="no voter"):  # whatever is asked, what was begun is finished first
+        redact(root, text_id=None, voter="nobody", reason="r")
+    assert pending(told.workspace) is None
+    assert traces(root, *PARTS[2:]) == []
+    assert "done already" in redact(root, text_id=text_id(SECRET), voter=None, reason="again")
+    with told.write("test") as writer:
+        writer.check()
+        assert writer.query("tombstones_of", version=None).height == 1
+
+
+def test_settling_a_version_again_leaves_the_erased_pair_out_and_says_why(tmp_path: Path) -> None:
+    store, recipe = new_store(tmp_path / "ws"), simulated_recipe(people={"engine": "none"})
+    run_round(store, recipe)
+    with store.write("test") as writer:
+        members = writer.query("version_members", dataset="small", n=1)
+    redact(store.workspace.root, text_id=text_id(members["text_a"][0]), voter=None, reason="asked for")
+    facts = verify_version(store.workspace.root, "small", 1, is_recomputed=True)
+    assert facts["stored"] == "equal"
+    assert str(facts["erased since"]).endswith(": asked for")
+    assert int(str(facts["recomputed labels that differ"])) < members.height
+    run_round(store, recipe)
+    with store.write("test") as writer:
+        writer.check()
+        later = writer.query("version_diff", dataset="small", n_a=1, n_b=2)
+        assert writer.query("versions_of", dataset="small")["n"].to_list() == [1, 2]
+    removed = later.filter(pl.col("change") == "removed")["pair_id"].to_list()
+    was_kept = members.filter(pl.col("action") != "drop")["pair_id"].to_list()
+    assert (members["pair_id"][0] in removed) == (members["pair_id"][0] in was_kept)

@@ -96,11 +96,19 @@ def _prefect(app: typer.Typer, root: Root) -> None:
 
 def _training(app: typer.Typer, root: Root) -> None:
     @app.command()
-    def retrain(recipe: RecipePath = None) -> None:
+    def retrain(
+        recipe: RecipePath = None,
+        is_dry_run: Annotated[bool, typer.Option("--dry-run", help="List what is due, trained or left.")] = False,
+        as_json: Json = False,
+    ) -> None:
         """Train a candidate on the newest version: in the open round, or every language model that is due."""
         from flows import retraining
 
-        retraining.retrain(root(), recipe, say=typer.echo)
+        if is_dry_run:
+            rows = retraining.due(root(), recipe)
+            printed(rows if rows or as_json else {"due": "nothing"}, as_json)
+        else:
+            retraining.retrain(root(), recipe, say=typer.echo)
 
     @app.command(name="serve-rm")
     def serve_rm(

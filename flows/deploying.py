@@ -15,7 +15,7 @@ from uuid import UUID
 
 from flows.commands import load_recipe
 from flows.round import RELEASED, released_resource
-from flows.server import point_prefect_at, running_server
+from flows.server import noted_server, point_prefect_at, running_server
 from flows.settings import serving_settings
 from schemas.errors import RecipeError
 from schemas.ids import content_id
@@ -104,7 +104,7 @@ def host_pool(workspace: Workspace) -> str:
 
 def deployment_name(workspace: Workspace, what: str) -> str:
     """`what`; on a server that others share, with a mark of this workspace."""
-    given, own = os.environ.get("PREFECT_API_URL"), running_server(workspace)
+    given, own = os.environ.get("PREFECT_API_URL"), noted_server(workspace)
     if given is None or (own is not None and given.rstrip("/") == own.api_url):
         return what
     return f"{what}-{content_id(str(workspace.root.resolve()))[:8]}"
@@ -138,12 +138,26 @@ def _deployed(plans: list[Plan], unwanted: list[str], is_dry_run: bool) -> list[
             rows.append(_row(plan, state if not is_dry_run or is_whole else f"would be {state}"))
             if not is_whole and not is_dry_run:
                 _write(client, plan)
-        for name in unwanted:
+        for name in [*unwanted, *_renamed(client, plans)]:
             if (found := _found(client, name)) is not None:
                 rows.append({"deployment": name, "state": "would be removed" if is_dry_run else "removed"})
                 if not is_dry_run:
                     _remove(client, name, found.id)
         return rows
+
+
+def _renamed(client: SyncPrefectClient, plans: list[Plan]) -> list[str]:
+    """Full names of deployments of the same recipe file from when it named another dataset.
+
+    Their runs read the recipe as it is now: left alone they would make every round of the new dataset twice.
+    """
+    from prefect.client.schemas.filters import DeploymentFilter
+
+    tagged = DeploymentFilter.model_validate({"tags": {"all_": ["tiebreak"]}})
+    given, kept = plans[0].parameters, {plan.name for plan in plans}
+    found = client.read_deployments(deployment_filter=tagged, limit=200)
+    return sorted(f"{(one.entrypoint or '').rpartition('.')[2]}/{one.name}" for one in found
+                  if one.parameters == given and one.name not in kept)
 
 
 def _row(plan: Plan, state: str) -> Facts:

@@ -67,8 +67,7 @@ def published(workspace: Workspace) -> Row:
     lost, torn = text_faults(workspace), published_faults(workspace)
     if lost:
         return row("published", "fault", _some(lost), _restore(workspace))
-    manifest = shlex.quote(str(workspace.published / "manifest.json"))
-    mend = f"rm -f {manifest}, then tiebreak run, collect or ingest: each publishes everything anew"
+    mend = f"tiebreak --workspace {shlex.quote(str(workspace.root))} gc, which publishes everything again"
     return judged("published", not torn, _some(torn) if torn else "whole", mend)
 
 

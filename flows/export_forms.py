@@ -110,13 +110,16 @@ def ordered(members: pl.DataFrame) -> pl.DataFrame:
     ).sort("pair_id")
 
 
-def split_by_group(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+def split_by_group(rows: pl.DataFrame, *, are_changes: bool = False) -> dict[str, pl.DataFrame]:
     """`train` and `validation` (a tenth of the groups); only `train` where either would be empty.
 
-    A group's side hangs on its id alone: it never changes from version to version.
+    A group's side hangs on its id alone: it never changes from version to version. `are_changes` are laid over an
+    earlier export: they keep their side, also where all are of one.
     """
     is_held_out = fold_of_expr("group_id", N_FOLDS) == VALIDATION_FOLD
     train, validation = rows.filter(~is_held_out), rows.filter(is_held_out)
+    if are_changes and validation.height and not train.height:
+        return {"validation": validation}
     return {"train": train, "validation": validation} if train.height and validation.height else {"train": rows}
 
 

@@ -122,7 +122,7 @@ def _fill(
         rows = rows.drop(FORMS[form].key)
     text = card(members, version, form, rows, ground)
     if form == "hf":
-        splits = split_by_group(rows)
+        splits = split_by_group(rows, are_changes=earlier is not None)
         save_splits(splits, folder, f"{version['fingerprint']}/{ground.since}")
         text = hub_card(text, version, splits, ground)
     else:

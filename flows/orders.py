@@ -62,9 +62,14 @@ class Lacking:
 def lacking(store: Store, dataset: str | None) -> list[Lacking]:
     """Released versions of language-model recipes whose round has no gate decision, oldest first per dataset."""
     with store.write("look-up") as writer:
-        versions = writer.query("versions_to_train", dataset=dataset)
-        attempts = {row["model"]: row for row in writer.query("training_attempts").iter_rows(named=True)}
-        return [_lacking(writer, row, attempts) for row in versions.iter_rows(named=True)]
+        return lacking_now(writer, dataset)
+
+
+def lacking_now(writer: Writer, dataset: str | None) -> list[Lacking]:
+    """The same, as the holder of the writer's lock sees it: nothing changes before it writes."""
+    versions = writer.query("versions_to_train", dataset=dataset)
+    attempts = {row["model"]: row for row in writer.query("training_attempts").iter_rows(named=True)}
+    return [_lacking(writer, row, attempts) for row in versions.iter_rows(named=True)]
 
 
 def _lacking(writer: Writer, row: dict[str, object], attempts: dict[str, dict[str, object]]) -> Lacking:
@@ -110,12 +115,15 @@ def put_down(turn: Turn, item: Lacking) -> int:
 
     An order that lies there stays as it is: what was begun goes on, whatever gold was named since. Fewer pairs than
     the recipe asks for make no order. No pair is of a group that holds gate gold; of gate gold only texts are told.
+    No pair is taught of which a text was erased since the release: what stands there now is nobody's answer.
     """
     folder = order_folder(turn.store.workspace, item.model)
     if (folder / ORDER).is_file():
         return int(pl.scan_parquet(folder / "train.parquet").select(pl.len()).collect().item())
     with turn.store.write("train") as writer:
-        lessons = lessons_of(writer.query("lessons", dataset=item.dataset, n=item.n))
+        erased = writer.query("erased_members", dataset=item.dataset, n=item.n)
+        kept = writer.query("lessons", dataset=item.dataset, n=item.n).join(erased, on="pair_id", how="anti")
+        lessons = lessons_of(kept)
         readings = readings_of(writer.query("gold_readings", sources=turn.sources, criterion=item.recipe.criterion))
     if lessons.height >= item.recipe.training.min_pairs:
         write_order(folder, item.model, item.tuning, item.recipe.seed, lessons, readings)

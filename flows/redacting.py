@@ -7,6 +7,7 @@ number, and none shows it. A voter's votes stay as numbers under another name; n
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ def redact(root: Path, *, text_id: str | None, voter: str | None, reason: str) -
         raise InputError(
             "redact", expected="one of --text-id and --voter, and a --reason", next="tiebreak redact --help"
         )
+    if voter and re.search(rf"(?<!\w){re.escape(voter)}(?!\w)", reason):
+        raise InputError("the reason names the voter", expected="a reason that may stay", next="leave the name out")
     store = Store(root)
     with store.hold("redact"):
         begun = pending(store.workspace)
@@ -44,6 +47,8 @@ def redact(root: Path, *, text_id: str | None, voter: str | None, reason: str) -
                 return facts
         with store.opened() as writer:
             asked = _voter(writer, voter, reason) if voter else _text(writer, str(text_id), reason)
+        if isinstance(asked, Erasure) and asked.what == "text" and any(form in reason for form in asked.forms):
+            raise InputError("the reason quotes the text", expected="a reason that may stay", next="say it otherwise")
         return _carry_out(store, asked) if isinstance(asked, Erasure) else asked
 
 
@@ -101,6 +106,7 @@ def _carry_out(store: Store, erasure: Erasure) -> Facts:
         outside = _outside(writer, erasure)
         _remove_unfinished_orders(workspace, writer, erasure)
         n_rows = writer.erase(erasure)
+        writer.checkpoint()  # no log may be left beside the new file
     store.rebuild()
     with store.opened() as writer:
         writer.publish(is_anew=True)
@@ -145,9 +151,11 @@ def _require_quiet(workspace: Workspace, erasure: Erasure) -> None:
 
 def _remove_unfinished_orders(workspace: Workspace, writer: Writer, erasure: Erasure) -> None:
     """Orders that nothing came of yet go whole: retraining writes them anew, without the pairs that are gone."""
+    if erasure.what == "voter" and not erasure.is_quotable:
+        return  # a short name is no reason to train anew: it may be a group's by chance
     recorded = set(writer.query("models_trained")["model"])
     for order in sorted(path for path in workspace.orders.glob("*") if path.is_dir() and path.name not in recorded):
-        if erasure.what == "text" and any(holds(path, erasure) for path in order.glob("*.parquet")):
+        if any(holds(path, erasure) for path in order.glob("*.parquet")):
             shutil.rmtree(order)
 
 

@@ -18,7 +18,7 @@ from curate.adapters.trl.orders import MEASURE, outcome_of, read_frame, read_ord
 from curate.engines import TrainingOutcome
 from flows.commands import load_recipe, run_stage
 from flows.engines import engines_of, inference_python
-from flows.orders import Lacking, due_rows, lacking, lease_file, order_folder, put_down, state_of
+from flows.orders import Lacking, due_rows, lacking, lacking_now, lease_file, order_folder, put_down, state_of
 from flows.retrain import evaluations, promotions
 from flows.rounds import Say, Turn, no_candidate, now
 from flows.settings import meter_path, serving_settings
@@ -28,7 +28,7 @@ from schemas.recipe import Recipe
 from schemas.settings import Settings
 from schemas.tables import MODELS, RUNS
 from warehouse.lock import writer_lock
-from warehouse.store import Store
+from warehouse.store import Store, Writer
 
 LEASE_S = 1.0
 """whoever looks at a lease holds it for a moment"""
@@ -55,19 +55,27 @@ def retrain(root: Path, recipe: Path | None, *, say: Say, carry: Carry | None = 
     """
     store, parsed = Store(root), load_recipe(root, recipe)
     settings = serving_settings(store.workspace.require())
+    failures: list[UserError] = []
     if parsed.training.engine == "trl" and _awaits_stage(store, parsed):
-        run_stage(root, recipe, "retrain", say=say)
-    failures = []
+        with _put_off(failures, f"round of {parsed.dataset}", say):  # somebody may be working on that round
+            run_stage(root, recipe, "retrain", say=say)
     for item in lacking(store, _dataset(root, recipe)):
-        try:
+        with _put_off(failures, item.version, say):
             _take(store, item, settings, say, carry)
-        except UserError as error:
-            say(f"{item.version}: {error}")
-            failures.append(error)
     if parsed.training.engine == "embedded":
         run_stage(root, recipe, "retrain", say=say)
     for first in failures:
         raise first
+
+
+@contextmanager
+def _put_off(failures: list[UserError], what: str, say: Say) -> Iterator[None]:
+    """An error of one is told, and kept until the others had their turn."""
+    try:
+        yield
+    except UserError as error:
+        say(f"{what}: {error}")
+        failures.append(error)
 
 
 def _dataset(root: Path, recipe: Path | None) -> str | None:
@@ -191,13 +199,39 @@ def _record(turn: Turn, item: Lacking, outcome: TrainingOutcome) -> None:
 
 
 def _measure(turn: Turn, item: Lacking) -> None:
-    """Evaluations and the gate's decision, in one transaction."""
-    measured, decided = evaluations(turn), promotions(turn)
-    with turn.store.write("train") as writer:
-        writer.append({"evaluations": measured, "promotions": decided})
-        writer.publish()
-    verdict = decided.row(0, named=True)
-    turn.say(f"{item.version}: {item.model} is {verdict['verdict']} over {verdict['incumbent']}: {verdict['reason']}")
+    """Evaluations and the gate's decision, in one transaction.
+
+    Measuring takes minutes, training took hours: meanwhile another decision may have come. After one on a later round
+    this one is overtaken; after one on an earlier round there may be another incumbent, so it is measured again.
+    """
+    verdict: pl.DataFrame | None = None
+    while verdict is None and _is_awaited(turn.store, item, turn.say):
+        measured, decided = evaluations(turn), promotions(turn)
+        with turn.store.write("train") as writer:
+            if _is_current(writer, item, decided):
+                writer.append({"evaluations": measured, "promotions": decided})
+                writer.publish()
+                verdict = decided
+    if verdict is not None:
+        said = verdict.row(0, named=True)
+        turn.say(f"{item.version}: {item.model} is {said['verdict']} over {said['incumbent']}: {said['reason']}")
+
+
+def _is_awaited(store: Store, item: Lacking, say: Say) -> bool:
+    """Whether the round still waits for its gate; one that was overtaken is closed."""
+    found = [one for one in lacking(store, item.dataset) if one.round_id == item.round_id]
+    if not found:
+        say(f"{item.version}: its round was closed meanwhile: nothing is decided on {item.model}")
+    elif found[0].is_overtaken:
+        _close(store, item, "overtaken: the gate has decided on a model of a later round", say)
+    return bool(found) and not found[0].is_overtaken
+
+
+def _is_current(writer: Writer, item: Lacking, decided: pl.DataFrame) -> bool:
+    """Whether nothing was decided in the dataset while the decision was made."""
+    looks = int(writer.query("gold_looks", dataset=item.dataset).item()) + int(decided["candidate"][0] != "")
+    waits = [one for one in lacking_now(writer, item.dataset) if one.round_id == item.round_id and not one.is_overtaken]
+    return bool(waits) and looks == decided["n_looks"][0]
 
 
 def _close(store: Store, item: Lacking, reason: str, say: Say) -> None:

@@ -50,9 +50,10 @@ def retrain(workspace: str, recipe: str) -> None:
     if commands.load_recipe(Path(workspace), Path(recipe)).training.engine == "embedded":
         say("the recipe trains heads, in its rounds: nothing to do here; next: tiebreak deploy")
         return
-    waiting = [row["state"] for row in retraining.due(Path(workspace), Path(recipe))]
-    if not {"due", "trained", "overtaken"} & set(waiting):
-        say("no version lacks its model: nothing to do")
+    waiting = {row["version"]: row["state"] for row in retraining.due(Path(workspace), Path(recipe))}
+    if not {"due", "trained", "overtaken"} & set(waiting.values()):
+        others = ", ".join(f"{version}: {state}" for version, state in waiting.items())
+        say(f"{others or 'no version lacks its model'}: nothing to do")
         return
     retraining.retrain(Path(workspace), Path(recipe), say=say)
 

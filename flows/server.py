@@ -23,7 +23,7 @@ from schemas.errors import WorkspaceError
 from warehouse.lock import writer_lock
 from warehouse.workspace import Workspace, replace_text
 
-START_SECONDS = 120.0
+START_SECONDS, STOP_SECONDS = 120.0, 10.0
 LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"
 FIRM = {
     # In memory, the default, leases die with a server: every slot that was taken then stays taken for good.
@@ -97,6 +97,12 @@ def running_server(workspace: Workspace) -> Server | None:
     return server if server is not None and _is_ours(server) and _is_healthy(server) else None
 
 
+def noted_server(workspace: Workspace) -> Server | None:
+    """The workspace's server if its process is there, whether or not it has time to answer."""
+    server = _noted(workspace)
+    return server if server is not None and _is_ours(server) else None
+
+
 def running_worker(workspace: Workspace) -> Worker | None:
     """The workspace's worker, if it is there."""
     try:
@@ -120,14 +126,14 @@ def stop_server(workspace: Workspace) -> bool:
 
 
 def stop_group(pid: int) -> None:
-    """End a process that leads a group, and the group: SIGTERM, SIGKILL after ten seconds."""
-    for sign, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
-        try:
+    """End a process that leads a group, and the group: SIGTERM, SIGKILL after ten seconds to what is left of it."""
+    for sign, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS / 2)):
+        deadline = time.monotonic() + patience
+        with suppress(ProcessLookupError):
             os.killpg(pid, sign)
-        except ProcessLookupError:
-            return
-        if _is_gone(pid, patience):
-            return
+            # A leader that has ended may have left others behind, a round in the middle of a call for one.
+            while not (_is_gone(pid, 0.0) and not _members(pid)) and time.monotonic() < deadline:
+                time.sleep(0.1)
 
 
 def start_detached(command: list[str], environment: dict[str, str], log: Path) -> int:
@@ -214,6 +220,17 @@ def _is_gone(pid: int, patience: float) -> bool:
         if time.monotonic() >= deadline:
             return False
         time.sleep(0.1)
+
+
+def _members(leader: int) -> list[int]:
+    """Processes of a group that run; those that have ended and wait to be reaped do not."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError):  # gone meanwhile
+            state, _, group = path.read_text(errors="replace").rpartition(")")[2].split()[:3]
+            if int(group) == leader and state != "Z":
+                found.append(int(path.parent.name))
+    return found
 
 
 def _port(workspace: Workspace) -> int:

@@ -91,7 +91,11 @@ def _submitted(client: SyncPrefectClient, deployment: str, folder: Path, train_s
 
 
 def _await(client: SyncPrefectClient, run: FlowRun, folder: Path, silence_s: float, say: Say) -> None:
-    """Until the run is over, or nothing in the order's folder changed for `silence_s` while it says it runs."""
+    """Until the run is over, or nothing in the order's folder changed for `silence_s` since a worker took it.
+
+    A run that waits for a worker or for its turn may wait for ever; one that is pending, running or cancelling has a
+    machine, which may be gone.
+    """
     from prefect.states import Crashed
 
     told, mark, heard_at = "", -1, time.monotonic()
@@ -106,7 +110,7 @@ def _await(client: SyncPrefectClient, run: FlowRun, folder: Path, silence_s: flo
             raise CallFailedError(f"train {folder.name}: {told.lower()}: {state.message or 'no reason given'}",
                                   expected="an outcome", next="look at the run in Prefect's UI, then tiebreak retrain")
         # Marks of change, not times: the other machine's clock is its own.
-        if (seen := _last_change(folder)) != mark or state is None or not state.is_running():
+        if (seen := _last_change(folder)) != mark or state is None or state.is_scheduled():
             mark, heard_at = seen, time.monotonic()
         elif time.monotonic() - heard_at > silence_s:
             gone = f"its machine has told nothing for {silence_s:.0f} s"

@@ -25,6 +25,8 @@ from warehouse.workspace import Workspace
 
 FORMAT = 1
 TOP, CONTENTS = "workspace", "contents.json"
+LARGEST_CONTENTS = 2**28
+"""bytes of a list of contents, of about a million files; a larger one is no backup of ours and fills the memory"""
 SPEED = 1
 """of gzip: Parquet and the database are compressed already"""
 CHUNK = 1 << 20
@@ -51,19 +53,19 @@ class Chosen:
 
     files: list[Path]
     links: list[Path]
-    """links, pipes and sockets: what they lead to is not the workspace's"""
+    """links, pipes and sockets: what they lead to is not the workspace's, but for its own places"""
 
 
 def choose(workspace: Workspace, secrets: Path | None) -> Chosen:
     """Files that a backup holds, sorted; `secrets` is a file that it must not hold."""
     left_out = {workspace.server, workspace.serving, workspace.published, workspace.inbox, *_in_training(workspace)}
     files, links = [], []
-    for folder, folders, found in os.walk(workspace.root):
+    for folder, folders, found in os.walk(workspace.root, followlinks=True):
         here = Path(folder)
-        links += [here / name for name in folders if (here / name).is_symlink()]
-        folders[:] = sorted(n for n in folders if not n.startswith(".") and here / n not in left_out)
+        links += [here / name for name in folders if _leads_away(workspace, here / name)]
+        folders[:] = sorted(n for n in folders if not n.startswith(".") and here / n not in (*left_out, *links))
         paths = [here / name for name in found if not name.startswith(".") and not name.endswith((".lock", ".wal"))]
-        links += [path for path in paths if path.is_symlink() or not path.is_file()]
+        links += [path for path in paths if _leads_away(workspace, path) or not path.is_file()]
         files += [path for path in paths if path not in links and path.resolve() != secrets]
     return Chosen(sorted(files), sorted(links))
 
@@ -99,7 +101,8 @@ def read_archive(file: Path, folder: Path) -> Contents:
         with tarfile.open(file, "r|gz") as tar:
             for member in tar:
                 contents = _read_member(tar, member, folder, seen, contents)
-    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, KeyError) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error, LookupError, ValueError, TypeError, AttributeError,
+            OverflowError, RecursionError) as error:
         raise _no_backup(file, f"{type(error).__name__}: {error}") from error
     if contents is None:
         raise _no_backup(file, "it ends before its list of contents")
@@ -108,6 +111,10 @@ def read_archive(file: Path, folder: Path) -> Contents:
     if differing:
         raise _no_backup(file, f"{len(differing)} files are not as they were packed, first {differing[0]!r}")
     return contents
+
+
+def _leads_away(workspace: Workspace, path: Path) -> bool:
+    return path.is_symlink() and path not in workspace.places
 
 
 def _in_training(workspace: Workspace) -> Iterator[Path]:
@@ -133,8 +140,9 @@ def _pack(workspace: Workspace, files: list[Path], file: IO[bytes]) -> int:
 def _add(tar: tarfile.TarFile, name: str, path: Path) -> Member:
     try:
         with path.open("rb") as file:
-            n_bytes, hashed = os.fstat(file.fileno()).st_size, _Hashed(file)
-            tar.addfile(_described(name, n_bytes), hashed)
+            seen, hashed = os.fstat(file.fileno()), _Hashed(file)
+            n_bytes = seen.st_size
+            tar.addfile(_described(name, n_bytes, seen.st_mode & 0o777), hashed)
             if file.read(1):
                 raise _changed(path)
     except OSError as error:
@@ -148,9 +156,9 @@ def _changed(path: Path) -> WorkspaceError:
     return WorkspaceError(f"{path.name} changed while it was copied", expected="nothing that writes", next="try again")
 
 
-def _described(name: str, n_bytes: int) -> tarfile.TarInfo:
+def _described(name: str, n_bytes: int, mode: int = 0o600) -> tarfile.TarInfo:
     described = tarfile.TarInfo(name)
-    described.size = n_bytes
+    described.size, described.mode = n_bytes, mode
     return described
 
 
@@ -168,18 +176,18 @@ def _read_member(
     tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, seen: dict[str, Member], contents: Contents | None
 ) -> Contents | None:
     parts = PurePosixPath(member.name).parts
-    if not member.isreg() or contents is not None:
+    if not member.isreg() or member.issparse() or contents is not None:
         raise _no_backup(tar.name, f"member {member.name!r} is no plain file, or comes after the list of contents")
     source = tar.extractfile(member)
     if source is None:
         raise _no_backup(tar.name, f"member {member.name!r} cannot be read")
-    if member.name == CONTENTS:
+    if member.name == CONTENTS and member.size <= LARGEST_CONTENTS:
         return _contents(source.read())
     is_below = len(parts) > 1 and parts[0] == TOP and not {"..", "."} & set(member.name.split("/"))
     if not is_below or "\0" in member.name or member.name in seen:
         raise _no_backup(tar.name, f"member {member.name!r} is no file of a workspace")
     name = "/".join(parts[1:])
-    seen[name] = _unpack(source, folder.joinpath(*parts[1:]))
+    seen[name] = _unpack(source, folder.joinpath(*parts[1:]), member.mode)
     return None
 
 
@@ -191,11 +199,12 @@ def _contents(raw: bytes) -> Contents:
     )
 
 
-def _unpack(source: IO[bytes], path: Path) -> Member:
-    """Write one file that is not there yet; nothing is followed and nothing replaced."""
+def _unpack(source: IO[bytes], path: Path, mode: int) -> Member:
+    """Write one file that is not there yet; nothing is followed and nothing replaced. Nobody may run it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     hashed, n_bytes = _Hashed(source), 0
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, mode & 0o644 | 0o600)
     with os.fdopen(descriptor, "wb") as file:
         while piece := hashed.read(CHUNK):
             n_bytes += file.write(piece)

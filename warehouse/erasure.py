@@ -6,9 +6,10 @@ DuckDB frees pages and does not clear them, so the database is written anew. Wha
 
 from __future__ import annotations
 
+import html
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from warehouse.workspace import Workspace, replace_text, sync
 MARK = "[erased]"
 SHORTEST_QUOTE = 16
 """characters; a shorter text ("yes") stands in others by chance, and is erased only where it is all that is said"""
+BEGINNING = 48
+"""characters by which a page shows a text: pages cut texts, and fold what is long"""
 
 # Columns in which words of people, models and sources stand, wherever they came from.
 WORDS: Mapping[str, tuple[str, ...]] = {
@@ -31,7 +34,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "discards": ("detail",), "gold": ("why",), "pair_tags": ("value",), "pairs": ("declared_contrast",),
     "policies": ("system",), "prompt_tags": ("value",), "prompts": ("system",), "rejects": ("seen",),
     "responses": ("sampling",), "routes": ("features",), "runs": ("detail",), "submissions": ("reason",),
-    "votes": ("rationale", "evidence", "external_ref"),
+    "tombstones": ("reason",), "votes": ("rationale", "evidence", "external_ref"),
 }
 # Columns in which a voter is named.
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -56,9 +59,15 @@ class Erasure:
     versions: tuple[str, ...]
 
     @property
+    def quotes(self) -> tuple[str, ...]:
+        """The words, and what a person says in them where they are a prompt: trainers and voters are told that."""
+        said = _asked(self.words) if self.what == "text" else ()
+        return tuple(dict.fromkeys((self.words, *said)))
+
+    @property
     def is_quotable(self) -> bool:
         """Long enough to be looked for inside other texts."""
-        return len(self.words) >= SHORTEST_QUOTE
+        return any(len(quote) >= SHORTEST_QUOTE for quote in self.quotes)
 
     @property
     def mark(self) -> str:
@@ -67,18 +76,27 @@ class Erasure:
 
     @property
     def forms(self) -> tuple[str, ...]:
-        """The words as they are written: plain, and inside JSON once and twice, longest first."""
-        once = {json.dumps(self.words, ensure_ascii=ascii)[1:-1] for ascii in (True, False)}
+        """Quotes as they are written: plain, inside JSON once and twice, and in HTML; longest first."""
+        plain = {quote for quote in self.quotes if len(quote) >= SHORTEST_QUOTE}
+        once = {json.dumps(form, ensure_ascii=ascii)[1:-1] for form in plain for ascii in (True, False)}
         twice = {json.dumps(form, ensure_ascii=ascii)[1:-1] for form in once for ascii in (True, False)}
-        return tuple(sorted({self.words, *once, *twice}, key=lambda form: (-len(form), form)))
+        pages = {html.escape(form, quote=quote) for form in (*plain, *once) for quote in (True, False)}
+        return tuple(sorted({*plain, *once, *twice, *pages}, key=lambda form: (-len(form), form)))
+
+    @property
+    def beginnings(self) -> tuple[str, ...]:
+        """How a page that shows the text shows its beginning."""
+        heads = {quote[:BEGINNING] for quote in self.quotes if len(quote) >= SHORTEST_QUOTE}
+        return tuple(sorted(heads | {html.escape(head) for head in heads}))
 
 
 def pending(workspace: Workspace) -> Erasure | None:
     """The erasure that was begun and not finished."""
     path = _note(workspace)
-    if not path.is_file():
+    noted = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    if not noted:  # blank: all was done, and the end was killed before the note was removed
         return None
-    said = json.loads(path.read_text(encoding="utf-8"))
+    said = json.loads(noted)
     return Erasure(**{**said, "versions": tuple(said["versions"])})
 
 
@@ -95,13 +113,13 @@ def begin(workspace: Workspace, erasure: Erasure) -> None:
 
 
 def finish(workspace: Workspace) -> None:
-    """The last trace of it goes: overwritten before it is removed."""
-    path = _note(workspace)
-    with path.open("r+b") as file:
-        file.write(b" " * path.stat().st_size)
-        file.flush()
-        os.fsync(file.fileno())
-    path.unlink()
+    """The last trace of it goes, notes of killed beginnings first: overwritten before it is removed."""
+    for path in (*workspace.root.glob(".redaction.json.*.tmp"), _note(workspace)):
+        with path.open("r+b") as file:
+            file.write(b" " * path.stat().st_size)
+            file.flush()
+            os.fsync(file.fileno())
+        path.unlink()
 
 
 def erase_rows(connection: duckdb.DuckDBPyConnection, workspace: Workspace, erasure: Erasure) -> int:
@@ -128,7 +146,8 @@ def rebuild(workspace: Workspace, storage_version: str) -> None:
     The lock is held and the database closed. Rows keep their order, by which they are published.
     """
     new = workspace.root / ".warehouse.duckdb.tmp"
-    new.unlink(missing_ok=True)
+    for left_by_a_kill in (new, new.with_name(f"{new.name}.wal")):
+        left_by_a_kill.unlink(missing_ok=True)
     old_path, new_path = (str(path).replace("'", "''") for path in (workspace.database, new))
     connection = duckdb.connect()
     try:
@@ -162,6 +181,18 @@ def renamed(frame: pl.DataFrame, table: str, stones: pl.DataFrame) -> pl.DataFra
 def name_for(voter: str, salt: str) -> str:
     """The name that stands for an erased voter. Who holds the salt can check a guess, and nobody can read it back."""
     return f"erased-{content_id(salt, voter)[:13]}"
+
+
+def _asked(text: str) -> Iterator[str]:
+    """What users say in a prompt, which is stored as JSON of messages; nothing where a text is none."""
+    try:
+        messages = json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    for message in messages if isinstance(messages, list) else []:
+        said = message.get("content") if isinstance(message, dict) and message.get("role") == "user" else None
+        if isinstance(said, str) and said:
+            yield said
 
 
 def _note(workspace: Workspace) -> Path:
@@ -198,9 +229,10 @@ def _erase_words(connection: duckdb.DuckDBPyConnection, table: str, column: str,
     """The words wherever they stand in one column; short ones only where a rationale says nothing else."""
     if not erasure.is_quotable and (table, column) != ("votes", "rationale"):
         return 0
-    said = {f"form_{i}": form for i, form in enumerate(erasure.forms)} | {"mark": erasure.mark}
     if not erasure.is_quotable:
-        return _changed(connection, "UPDATE votes SET rationale = $mark WHERE rationale = $form_0", said)
+        return _changed(connection, "UPDATE votes SET rationale = $mark WHERE rationale = $words",
+                        {"words": erasure.words, "mark": erasure.mark})
+    said = {f"form_{i}": form for i, form in enumerate(erasure.forms)} | {"mark": erasure.mark}
     value, name = f'"{column}"', f'"{column}"'
     for i in range(len(erasure.forms)):
         value = f"replace({value}, $form_{i}, $mark)"

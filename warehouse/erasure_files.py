@@ -26,13 +26,15 @@ class Reached:
 
 
 def erase_files(workspace: Workspace, erasure: Erasure) -> Reached:
-    """Take rows that hold the words out of Parquet files, and overwrite them in place in all others."""
+    """Take rows that hold the words out of Parquet files, remove pages, and overwrite them in place in all others."""
     changed: list[Path] = []
     still: list[Path] = []
     for path in _files(workspace):
         is_ours = not _is_kept_as_it_is(workspace, path)
         if path.suffix == ".parquet":
             is_found = _erase_parquet(path, erasure, is_changed=is_ours)
+        elif path.suffix == ".html":
+            is_found = _erase_page(path, erasure, is_changed=is_ours)
         else:
             is_found = _overwrite(path, erasure, is_changed=is_ours)
         if is_found:
@@ -67,11 +69,16 @@ def places(path: Path, wanted: list[bytes], piece: int = PIECE) -> Iterator[tupl
 def _files(workspace: Workspace) -> Iterator[Path]:
     """Files beside those that are written anew."""
     anew = {workspace.published, workspace.texts}
-    for folder, folders, found in os.walk(workspace.root):
+    for folder, folders, found in os.walk(workspace.root, followlinks=True):
         here = Path(folder)
-        folders[:] = sorted(name for name in folders if here / name not in anew)
+        folders[:] = sorted(n for n in folders if here / n not in anew and _is_below(workspace, here / n))
         paths = (here / name for name in sorted(found) if not name.startswith((workspace.database.name, "redaction.")))
-        yield from (path for path in paths if path.is_file() and not path.is_symlink())
+        yield from (path for path in paths if path.is_file() and _is_below(workspace, path))
+
+
+def _is_below(workspace: Workspace, path: Path) -> bool:
+    """What links lead to is not the workspace's, but for its own places."""
+    return not path.is_symlink() or path in workspace.places
 
 
 def _is_kept_as_it_is(workspace: Workspace, path: Path) -> bool:
@@ -79,6 +86,16 @@ def _is_kept_as_it_is(workspace: Workspace, path: Path) -> bool:
             workspace.inbox)
     is_of_model = path.is_relative_to(workspace.orders) and "model" in path.relative_to(workspace.orders).parts
     return is_of_model or any(path.is_relative_to(place) for place in kept)
+
+
+def _erase_page(path: Path, erasure: Erasure, *, is_changed: bool) -> bool:
+    """Whether a page shows the text. It goes whole: a report can be made again, and shows parts of long texts."""
+    if erasure.what != "text":
+        return _overwrite(path, erasure, is_changed=is_changed)
+    is_found = any(places(path, [head.encode("utf-8", "replace") for head in erasure.beginnings]))
+    if is_found and is_changed:
+        path.unlink()
+    return is_found
 
 
 def _overwrite(path: Path, erasure: Erasure, *, is_changed: bool) -> bool:
@@ -124,6 +141,5 @@ def _says(value: pl.Expr, kind: pl.DataType, erasure: Erasure) -> pl.Expr:
                              for f in kind.fields))
     if kind != pl.String:
         return value.is_null() & pl.lit(False)
-    if erasure.is_quotable:
-        return pl.any_horizontal(*(value.str.contains(form, literal=True) for form in erasure.forms))
-    return value == erasure.words
+    is_all = value.is_in(list(erasure.quotes))
+    return pl.any_horizontal(is_all, *(value.str.contains(form, literal=True) for form in erasure.forms))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from warehouse.publish import read_manifest, unknown_files
+from warehouse.soundness import published_faults
 from warehouse.workspace import Workspace
 
 HOUR, DAY = 3600.0, 86400.0
@@ -31,14 +32,15 @@ class Garbage:
 
 
 def unreferred_files(workspace: Workspace, shards: list[str]) -> Iterator[Garbage]:
-    """Published files, shards of texts and unfinished files that nobody needs; `shards` are those of the index."""
-    manifest = read_manifest(workspace)
-    for path in unknown_files(workspace, manifest):
-        yield Garbage("published files that no reader needs", path)
-    named = {*shards, *manifest["shards"]}
-    for path in sorted(workspace.texts.glob("*.parquet")):
-        if path.name not in named:
-            yield Garbage("texts that no row names", path)
+    """Published files, shards of texts and unfinished files that nobody needs; `shards` are those of the index.
+
+    Where what is published is torn, its files and the shards that its readers see are left to whoever mends it.
+    """
+    if not published_faults(workspace):
+        manifest = read_manifest(workspace)
+        for path in unknown_files(workspace, manifest):
+            yield Garbage("published files that no reader needs", path)
+        yield from _unnamed_shards(workspace, {*shards, *manifest["shards"]})
     for path in (*workspace.texts.glob(".*.tmp"), *workspace.published.glob(".*.tmp*")):
         yield Garbage("unfinished files of killed writers", path)
     for path in (*workspace.root.glob(".*.tmp"), *workspace.inbox.glob(".*")):
@@ -56,6 +58,12 @@ def unreferred_files(workspace: Workspace, shards: list[str]) -> Iterator[Garbag
 def is_untouched(path: Path, seconds: float) -> bool:
     """Nobody changed it, or anything below it, for so long."""
     return all(time.time() - below.lstat().st_mtime > seconds for below in _below(path))
+
+
+def _unnamed_shards(workspace: Workspace, named: set[str]) -> Iterator[Garbage]:
+    for path in sorted(workspace.texts.glob("*.parquet")):
+        if path.name not in named:
+            yield Garbage("texts that no row names", path)
 
 
 def _below(path: Path) -> Iterator[Path]:

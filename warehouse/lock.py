@@ -39,13 +39,21 @@ def holder(path: Path) -> str | None:
     """Who holds the lock, in words; None when it is free."""
     if not path.exists():
         return None
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = _opened(path)
     try:
         if try_lock(descriptor):
             return None
         return _describe(path)
     finally:
         os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    """The lock file open: for writing where that can be, as a network file system wants it of an exclusive lock."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:  # a read-only disk, or somebody else's file
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def try_lock(descriptor: int) -> bool:

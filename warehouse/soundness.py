@@ -36,13 +36,17 @@ def database_fault(workspace: Workspace) -> str | None:
 
 
 def published_faults(workspace: Workspace) -> list[str]:
-    """Published files that readers need and that are not there, or cut off; the manifest when it cannot be read."""
+    """Published files that readers need and that are not there, or cut off; manifest and catalog too."""
     try:
         manifest = read_manifest(workspace)
         named = [workspace.root / held["file"] for files in manifest["tables"].values() for held in files]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return ["manifest.json cannot be read"]
-    return [f"{path.relative_to(workspace.root)} {fault}" for path in named if (fault := _parquet_fault(path))]
+    is_there = any(workspace.published.glob("*/*.parquet"))
+    needed = [workspace.published / name for name in ("manifest.json", "catalog.duckdb")] if is_there else []
+    gone = [f"{path.name} is gone" for path in needed if not path.is_file()]
+    faults = ((path.relative_to(workspace.root), _parquet_fault(path)) for path in named)
+    return gone + [f"{path} {fault}" for path, fault in faults if fault]
 
 
 def text_faults(workspace: Workspace) -> list[str]:

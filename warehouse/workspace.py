@@ -83,6 +83,12 @@ class Workspace:
         """Prefect's home of this workspace."""
         return self.root / "prefect"
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """What holds the workspace's own things. One may be a link, to a larger disk say, and is followed."""
+        return (self.database, self.texts, self.models, self.orders, self.exports, self.recipe, self.settings,
+                self.instruments)
+
     def create(self) -> bool:
         """Make the folders; False when the workspace was there already."""
         marker = self.root / "workspace.json"

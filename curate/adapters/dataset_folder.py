@@ -26,8 +26,12 @@ def save_splits(splits: Mapping[str, pl.DataFrame], folder: Path, fingerprint: s
 
 
 def _table(frame: pl.DataFrame) -> pa.Table:
-    """Arrow with plain strings and lists: `large_string` is another feature to a reader than `string`."""
+    """Arrow with plain strings and lists: `large_string` is another feature to a reader than `string`.
+
+    Rows are copied: buffers of a frame that was filtered hold bytes of other rows, and a file is filled up with them.
+    """
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    table = table.take(pl.int_range(table.num_rows, eager=True).to_arrow())
     return table.cast(pa.schema([field.with_type(_plain(field.type)) for field in table.schema]))
 
 

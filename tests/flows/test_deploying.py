@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from small_rounds import new_store, simulated_recipe
 
-from flows.deploying import deploy, deployment_name, planned, schedule_of
+from flows.deploying import _renamed, deploy, deployment_name, planned, schedule_of
 from flows.server import Server, without_user
 from flows.serving import work
 from schemas.errors import RecipeError, RefusedError
@@ -43,6 +44,20 @@ def test_what_a_recipe_has_no_use_for_any_more_is_removed(workspace: Workspace) 
     assert planned(workspace, workspace.recipe, asked, Settings())[1] == []
 
 
+@pytest.mark.service  # imports prefect
+def test_what_a_recipe_deployed_under_an_earlier_dataset_s_name_is_removed(workspace: Workspace) -> None:
+    def deployed(name: str, stage: str, recipe: str) -> SimpleNamespace:
+        given = {"workspace": str(workspace.root.resolve()), "recipe": recipe}
+        return SimpleNamespace(name=name, entrypoint=f"flows.scheduled.{stage}", parameters=given)
+
+    mine = str(workspace.recipe.resolve())
+    there = [deployed("small", "round", mine), deployed("old", "round", mine), deployed("old", "retrain", mine),
+             deployed("harmless", "round", "/elsewhere/harmless.toml")]
+    plans = planned(workspace, workspace.recipe.resolve(), simulated_recipe(), Settings())[0]
+    client = SimpleNamespace(read_deployments=lambda **_: there)
+    assert _renamed(client, plans) == ["retrain/old", "round/old"]  # type: ignore[arg-type]
+
+
 def test_parameters_are_whole_paths_and_nothing_else(workspace: Workspace) -> None:
     plan = planned(workspace, workspace.recipe.resolve(), simulated_recipe(), Settings())[0][0]
     assert plan.parameters == {"workspace": str(workspace.root.resolve()), "recipe": str(workspace.recipe.resolve())}
@@ -62,7 +77,10 @@ def test_on_a_server_that_others_share_names_carry_the_workspace(
     here, there = deployment_name(workspace, "small"), deployment_name(new_store(tmp_path / "b").workspace, "small")
     assert here.startswith("small-")
     assert here != there
-    monkeypatch.setattr("flows.deploying.running_server", lambda workspace: Server(1, 4200))
+    # Its own server keeps its names, also while it is too busy to answer.
+    monkeypatch.setattr("flows.server._noted", lambda workspace: Server(1, 4200))
+    monkeypatch.setattr("flows.server._is_ours", lambda server: True)
+    monkeypatch.setattr("flows.server._is_healthy", lambda server: False)
     assert deployment_name(workspace, "small") == "small"
 
 

@@ -142,6 +142,28 @@ def test_one_group_alone_is_all_trained_on() -> None:
     assert {name: part.height for name, part in split_by_group(rows).items()} == {"train": 2}
 
 
+def test_changes_keep_the_side_that_their_group_has_in_the_export_they_are_laid_over() -> None:
+    rows = preferences(members(pair_id=[f"p{i:03}" for i in range(200)], group_id=[f"g{i % 50}" for i in range(200)]))
+    sides = split_by_group(rows)
+    for name, part in sides.items():
+        assert {side: changed.height for side, changed in split_by_group(part, are_changes=True).items()} == {
+            name: part.height}
+    assert split_by_group(rows.clear(), are_changes=True)["train"].height == 0
+
+
+def test_no_file_of_a_split_holds_a_byte_of_the_other_s_rows(tmp_path: Path) -> None:
+    """Arrow fills files up with what lies behind a filtered frame's rows."""
+    groups = split_by_group(preferences(members(pair_id=[f"p{i:03}" for i in range(40)])))
+    of = [*groups["validation"]["group_id"], *groups["train"]["group_id"]]  # rows of one side lie side by side
+    frame = members(pair_id=[f"p{i:03}" for i in range(40)], group_id=of).with_columns(
+        text_a=pl.format("a{}-says", pl.col("pair_id")), text_b=pl.format("b{}-says", pl.col("pair_id")))
+    write_export(frame, VERSION, tmp_path / "out", "hf")
+    for name, rows in split_by_group(preferences(frame)).items():
+        raw = b"".join(path.read_bytes() for path in (tmp_path / "out" / name).glob("*.arrow"))
+        seen = {pair for pair in frame["pair_id"] if f"a{pair}".encode() in raw or f"b{pair}".encode() in raw}
+        assert seen == set(rows["pair_id"])
+
+
 def test_equal_versions_give_equal_folders_for_datasets(tmp_path: Path) -> None:
     frame = members(pair_id=[f"p{i:03}" for i in range(40)])
     for name, rows in (("one", frame), ("two", frame.reverse())):

@@ -14,11 +14,13 @@ from small_rows import NOW, labels
 from small_versions import release, released
 
 from flows.exporting import write_training_folder
-from flows.sweeping import collect_garbage
+from flows.sweeping import TORN, collect_garbage
 from flows.verifying import verify_version
-from schemas.tables import MODELS
+from schemas.ids import content_id
+from schemas.tables import MODELS, ROUNDS
 from warehouse.lock import writer_lock
 from warehouse.reader import Reader
+from warehouse.soundness import published_faults
 from warehouse.store import Store
 
 pytestmark = pytest.mark.service
@@ -101,6 +103,76 @@ def test_an_order_that_is_being_carried_out_stays(used: Store) -> None:
     with writer_lock(used.workspace.orders / "d-2-00000004" / "trainer.lock", "train"):
         assert swept(used)["models and orders of past versions"] == 1
     assert swept(used)["models and orders of past versions"] == 1
+
+
+TRL = '{"dataset":"d","training":{"engine":"trl"}}'
+
+
+def waiting(store: Store, name: str, trained: bool) -> Path:
+    """Version 2 as one whose round waits for its language model, and an order of it."""
+    with store.write("test") as writer:
+        row = {"round_id": content_id("r"), "dataset": "d", "n": 2, "recipe_fingerprint": content_id("f"),
+               "recipe": TRL, "as_of": 9, "budget_votes": 0, "opened_at": NOW}
+        writer.append({"rounds": ROUNDS.complete(pl.DataFrame([row]))})
+        writer._connection.execute("UPDATE versions SET recipe = $r, round_id = $i::UUID WHERE n = 2",
+                                   {"r": TRL, "i": row["round_id"]})
+    folder = store.workspace.orders / name
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "weights").write_bytes(b"hours of work")
+    if trained:
+        (folder / "outcome.json").write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_what_was_trained_for_a_past_version_and_not_taken_in_yet_stays(used: Store, trained: bool) -> None:
+    folder = waiting(used, "d-2-0000000a", trained)
+    swept(used)
+    assert folder.exists() == trained
+
+
+def test_weights_of_a_recorded_language_model_stay_where_its_row_says(used: Store) -> None:
+    folder = used.workspace.orders / "d-2-0000000b" / "model"
+    folder.mkdir(parents=True)
+    row = {"model": "d-2-0000000b", "kind": "trl", "family": "f", "base": "b", "dataset": "d", "trained_on": 2, "uri":
+           "orders/d-2-0000000b/model", "sha256": "0", "config": "{}", "n_pairs": 4, "trained_at": NOW}
+    with used.write("test") as writer:
+        writer.append({"models": MODELS.complete(pl.DataFrame([row]))})
+    swept(used)
+    assert folder.is_dir()
+
+
+def test_an_export_that_took_the_name_of_a_past_training_folder_stays(used: Store) -> None:
+    swept(used)
+    split = used.workspace.exports / "d@2" / "train"
+    split.mkdir(parents=True)
+    (split / "data-00000-of-00001.arrow").write_bytes(b"mine")
+    swept(used)
+    assert [path.name for path in split.iterdir()] == ["data-00000-of-00001.arrow"]
+
+
+def tear(store: Store, what: str) -> None:
+    (lost,) = (store.workspace.published / "votes").glob("*.parquet")
+    if what == "file":
+        lost.write_bytes(lost.read_bytes()[:99])
+    elif what == "manifest":
+        (store.workspace.published / "manifest.json").write_text("{")
+    else:
+        (store.workspace.published / what).unlink()
+
+
+@pytest.mark.parametrize("what", ["file", "manifest", "manifest.json", "catalog.duckdb"])
+def test_what_is_published_and_torn_is_published_again(used: Store, what: str) -> None:
+    tear(used, what)
+    said = collect_garbage(used.workspace.root, is_dry_run=True)
+    assert (TORN, 1) in [(row["what"], row["n"]) for row in said]
+    assert published_faults(used.workspace)
+    assert [(r["what"], r["n"]) for r in collect_garbage(used.workspace.root, is_dry_run=False)] == [
+        (r["what"], r["n"]) for r in said]
+    assert published_faults(used.workspace) == []
+    with Reader(used.workspace.root) as reader:
+        assert reader.sql("SELECT count(*) AS n FROM votes")["n"].item() == 4
+    assert swept(used) == {"total": 0}
 
 
 def test_what_killed_writers_left_goes_and_what_may_be_at_work_stays(used: Store) -> None:

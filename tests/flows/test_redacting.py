@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import html
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
-import polars.selectors as cs
 import pytest
 from command_line import Tiebreak, in_process
-from small_rounds import new_store, run_round, simulated_recipe
 from small_rows import NOW, call, labels, votes, world
 from small_versions import id_of, release, released
+from workspace_traces import traces
 
 from flows.archiving import backup
 from flows.exporting import export_version, write_training_folder
@@ -33,7 +32,7 @@ from warehouse.lock import writer_lock
 from warehouse.reader import Reader
 from warehouse.store import Store
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.usefixtures("uncatalogued")]
 
 SECRET = 'My neighbour\'s name is "Amélie", she lives at 7 Rue des Lilas\nand nobody knows'
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,29 +111,13 @@ def _pair_with(store: Store, of: str) -> str:
 
 
 def _further_files(root: Path, members: pl.DataFrame) -> None:
-    """An order that nothing came of, a log, a page, an unfinished file."""
+    """An order that nothing came of, a log, a page that shows it in two parts, an unfinished file."""
+    first, rest = html.escape(SECRET[:70]), html.escape(SECRET[70:])
+    (root / "report.html").write_text(f"<div>{first}</div><details>{rest}</details>")
     (root / "orders" / "d-2-0000aaaa").mkdir(parents=True)
     members.select("pair_id", "text_a", "text_b").write_parquet(root / "orders" / "d-2-0000aaaa" / "train.parquet")
     (root / "training.log").write_text(f"step 1\n{SECRET}\nstep 2\n")
     (root / "report.json").write_text(json.dumps([SECRET, json.dumps(SECRET)]))
-
-
-def everything(root: Path) -> Iterator[tuple[str, str]]:
-    """Every file as it lies there, every value of every table, and what every Parquet file of it says."""
-    for path in sorted(p for p in root.rglob("*") if p.is_file()):
-        yield str(path.relative_to(root)), path.read_bytes().decode("utf-8", "replace")
-        if path.suffix == ".parquet":
-            yield f"{path.name} read", pl.read_parquet(path).select(~cs.binary()).write_ndjson()  # no ids
-    store = Store(root)
-    with store.write("test") as writer:
-        writer.publish()
-    with Reader(root) as reader:
-        for table in TABLES:
-            yield table, reader.sql(f"FROM {table}").write_ndjson()
-
-
-def traces(root: Path, *words: str) -> list[str]:
-    return [name for name, content in everything(root) if any(word in content for word in words)]
 
 
 PARTS = ("Amélie", "Am\\u00e9lie", "Rue des Lilas", "and nobody knows")
@@ -158,6 +141,47 @@ def test_not_a_byte_of_an_erased_text_is_left(told: Store, once: Path) -> None:
     assert facts["tasks that show it"] == "ls task 17"
     assert f"d@1 as trl in {(once.parent / 'out').resolve()}" in str(facts["exports made earlier"])
     assert not (told.workspace.root / "orders" / "d-2-0000aaaa").exists()
+
+
+ASKED = '[{"role":"user","content":"question 2"}]'
+"""the prompt whose text became one that quotes the secret"""
+
+
+def test_not_a_byte_of_an_erased_prompt_is_left_where_it_stands_as_a_message(told: Store) -> None:
+    root, said = told.workspace.root, f"You said: {SECRET}. Why?"
+    (root / "page.html").write_text(f"<p>{html.escape(said)}</p>")
+    (root / "orders" / "d-2-0000aaaa" / "train.parquet").unlink()
+    messages = json.dumps([{"role": "system", "content": "s"}, {"role": "user", "content": said}], ensure_ascii=False)
+    pl.DataFrame({"messages": [messages]}).write_parquet(root / "orders" / "d-2-0000aaaa" / "train.parquet")
+    assert len(traces(root, "You said")) > 5
+    redact(root, text_id=id_of(ASKED), voter=None, reason="r")
+    assert traces(root, "You said") == []
+    assert not (root / "orders" / "d-2-0000aaaa").exists()
+    assert traces(root, "question 1") != []
+
+
+@pytest.mark.parametrize(("what", "reason"), [
+    ({"text_id": text_id(SECRET), "voter": None}, f"it says {SECRET}"),
+    ({"text_id": None, "voter": "ann"}, "asked for by ann"),
+])
+def test_a_reason_that_repeats_what_is_erased_is_refused(
+    told: Store, what: dict[str, str | None], reason: str
+) -> None:
+    with pytest.raises(InputError, match="a reason that may stay"):
+        redact(told.workspace.root, **what, reason=reason)
+    assert pending(told.workspace) is None
+
+
+def test_an_erasure_killed_at_its_very_end_is_done(told: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notes are overwritten before they are removed: a blank one says nothing."""
+    root = told.workspace.root
+    unfinished = root / ".redaction.json.9.tmp"
+    unfinished.write_text(json.dumps({"words": "ann", "salt": "s"}))
+    redact(root, text_id=None, voter="ann", reason="left")
+    assert not unfinished.exists()
+    (root / "redaction.json").write_text(" " * 99)
+    assert pending(told.workspace) is None
+    assert "done already" in redact(root, text_id=None, voter="ann", reason="left")
 
 
 def test_what_is_left_of_other_texts_and_rows_is_as_it_was(told: Store) -> None:
@@ -210,55 +234,6 @@ def test_an_erased_text_that_is_ingested_again_does_not_come_back(told: Store, t
     with told.write("test") as writer:
         writer.check()
         assert writer.query("scope_pairs", sources=["again"]).height == 0
-
-
-def test_a_short_text_is_erased_where_it_is_all_that_is_said(store: Store) -> None:
-    """`good 1` goes; `ann thinks that good is ...` and every text that holds it by chance stay."""
-    frames = world(12)  # good 1 is a part of good 10 and good 11
-    released(store, **frames)
-    redact(store.workspace.root, text_id=id_of("good 1"), voter=None, reason="r")
-    with Reader(store.workspace.root) as reader:
-        texts = set(reader.sql("SELECT text FROM texts")["text"])
-        rationales = set(reader.sql("SELECT rationale FROM votes")["rationale"])
-    assert "good 1" not in texts
-    assert {"good 10", "good 11", "good 2"} <= texts
-    assert rationales == {"ann thinks that good is the better one"}
-
-
-def test_a_voter_loses_name_and_words_and_the_votes_count_as_before(store: Store) -> None:
-    frames = released(store)
-    root = store.workspace.root
-    with Reader(root) as reader:
-        before = reader.sql("SELECT vote_id, p_a, seq FROM votes ORDER BY seq")
-    facts = redact(root, text_id=None, voter="ann", reason="left")
-    with store.write("test") as writer:
-        writer.check()
-    with Reader(root) as reader:
-        after = reader.sql("SELECT vote_id, p_a, seq FROM votes ORDER BY seq")
-        names = reader.sql("SELECT DISTINCT voter, rationale, external_ref FROM votes").rows()
-        voters = reader.sql("SELECT voter, family FROM voters WHERE kind = 'human'").rows()
-    assert after.equals(before)
-    assert names == [(facts["voter"], None, None)]
-    assert voters == [(facts["voter"], facts["voter"])]
-    assert str(facts["voter"]).startswith("erased-")
-    assert traces(root, '"ann"', "ann thinks") == []
-    assert verify_version(root, "d", 1, is_recomputed=False)["stored"] == "equal"
-    assert facts["versions that held it"] == "d@1"
-    with store.write("test") as writer:  # the source is read again, and has one more vote
-        writer.append({"voters": frames["voters"], "votes": votes(frames["pairs"], "ann", criterion="style")})
-        assert writer.query("all_voters")["voter"].to_list() == sorted([str(facts["voter"]), "judge"])
-        writer.publish()
-    assert traces(root, '"ann"') == []
-
-
-def test_a_long_name_is_erased_wherever_it_is_written(store: Store) -> None:
-    name = "annotator-5f3a9c0d7e"
-    frames = world(4)
-    voters = frames["voters"].with_columns(pl.col("voter", "family").replace({"ann": name}))
-    released(store, **{**frames, "voters": voters, "votes": votes(frames["pairs"], name)})
-    (store.workspace.root / "feedback.html").write_text(f"<h1>{name}</h1>")
-    redact(store.workspace.root, text_id=None, voter=name, reason="left")
-    assert traces(store.workspace.root, name) == []
 
 
 @pytest.mark.parametrize("what", [{"text_id": text_id(SECRET), "voter": None}, {"text_id": None, "voter": "ann"}])
@@ -351,23 +326,3 @@ def test_a_killed_erasure_is_finished_by_the_next_one(told: Store, tmp_path: Pat
     with told.write("test") as writer:
         writer.check()
         assert writer.query("tombstones_of", version=None).height == 1
-
-
-def test_settling_a_version_again_leaves_the_erased_pair_out_and_says_why(tmp_path: Path) -> None:
-    store, recipe = new_store(tmp_path / "ws"), simulated_recipe(people={"engine": "none"})
-    run_round(store, recipe)
-    with store.write("test") as writer:
-        members = writer.query("version_members", dataset="small", n=1)
-    redact(store.workspace.root, text_id=text_id(members["text_a"][0]), voter=None, reason="asked for")
-    facts = verify_version(store.workspace.root, "small", 1, is_recomputed=True)
-    assert facts["stored"] == "equal"
-    assert str(facts["erased since"]).endswith(": asked for")
-    assert int(str(facts["recomputed labels that differ"])) < members.height
-    run_round(store, recipe)
-    with store.write("test") as writer:
-        writer.check()
-        later = writer.query("version_diff", dataset="small", n_a=1, n_b=2)
-        assert writer.query("versions_of", dataset="small")["n"].to_list() == [1, 2]
-    removed = later.filter(pl.col("change") == "removed")["pair_id"].to_list()
-    was_kept = members.filter(pl.col("action") != "drop")["pair_id"].to_list()
-    assert (members["pair_id"][0] in removed) == (members["pair_id"][0] in was_kept)

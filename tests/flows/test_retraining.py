@@ -12,14 +12,17 @@ from small_rounds import new_store, run_only
 from small_trainings import BASE, WordServer, WordTrainer, put_pairs, rows, tuned_recipe, tuned_round, tuned_turn
 
 from curate.adapters.trl.orders import file_sha256, read_frame
-from curate.rewards.language_models import lessons_of, model_name
 from flows.orders import lacking
+from flows.retrain import promotions
 from flows.retraining import due, retrain
+from flows.rounds import Turn, no_candidate, now
 from flows.settings import serving_settings
 from flows.stages import STAGES
-from schemas.errors import CallFailedError, UserError
-from schemas.recipe import Tuning
+from schemas.errors import CallFailedError, LockHeldError, UserError
+from schemas.ids import content_id
 from schemas.settings import Settings
+from schemas.tables import ROUNDS
+from warehouse.statements import statement
 from warehouse.store import Store
 
 pytestmark = [pytest.mark.usefixtures("unpublished"), pytest.mark.service]
@@ -88,6 +91,21 @@ def test_the_order_teaches_no_pair_of_a_gate_gold_group_and_tells_no_label_of_go
     assert readings.columns == ["response_id", "messages"]
     assert json.loads(lessons["messages"][0])[-1]["role"] == "user"
     assert lessons.height + len(gold) == 24
+
+
+def test_a_pair_of_which_a_text_was_erased_since_the_release_is_not_taught(released: Store) -> None:
+    ((pair, text),) = rows(released, """
+        SELECT pair_id::VARCHAR, text_id::VARCHAR FROM labels JOIN pairs USING (pair_seq)
+        JOIN responses ON response_id = response_a WHERE action = 'keep' ORDER BY ALL LIMIT 1""")
+    with released.write("test") as writer:
+        writer._connection.execute(statement("queries", "insert_tombstone"), {
+            "what": "text", "row_id": text, "salt": None, "reason": "asked for", "n_rows": 1, "versions": "[]"})
+    n_kept = rows(released, "SELECT count(*) FROM labels WHERE action = 'keep'")[0][0]
+    trained(released)
+    (folder,) = [f for f in released.workspace.orders.iterdir() if f.is_dir()]
+    taught = read_frame(folder, "train.parquet")["pair_id"].to_list()
+    assert pair not in taught
+    assert len(taught) == n_kept - 1  # type: ignore[operator]
 
 
 def test_a_lost_or_doubled_event_changes_nothing(released: Store) -> None:
@@ -256,6 +274,76 @@ def test_an_overtaken_version_is_said_to_be_and_only_the_newest_is_trained(relea
         (1, "undecided"), (2, "promoted")]
 
 
+def test_a_model_that_a_later_round_overtook_while_it_was_trained_is_not_decided_on(
+    released: Store, tmp_path: Path
+) -> None:
+    later: list[str] = []
+
+    def slow(folder: Path) -> object:  # for hours: meanwhile the next version is released, trained and promoted
+        put_pairs(released, tmp_path, "second", range(12))
+        tuned_round(released, tuned_recipe())
+        later.extend(trained(released))
+        return WordTrainer()(folder)
+
+    lines = trained(released, slow)
+    assert any("d@2: d-2-" in line and "is promoted over longer-wins" in line for line in later)
+    assert "overtaken" in lines[-1]
+    assert rows(released, "SELECT n, verdict, candidate <> '' FROM promotions JOIN rounds USING (round_id) ORDER BY n"
+                ) == [(1, "undecided", False), (2, "promoted", True)]
+    assert states(released) == []
+
+
+def test_a_decision_that_came_while_a_model_was_measured_has_it_measured_again(
+    released: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def overtaking(turn: Turn) -> pl.DataFrame:
+        decided = promotions(turn)
+        looks.append(decided["n_looks"][0])
+        if len(looks) == 1:  # an earlier round of the dataset, whose model took longer
+            with released.write("test") as writer:
+                row = pl.DataFrame([{"round_id": content_id("earlier"), "dataset": "d", "n": 0, "recipe": "{}",
+                                     "recipe_fingerprint": content_id("none"), "as_of": 0, "budget_votes": 0,
+                                     "opened_at": now()}])
+                early = decided.with_columns(round_id=pl.lit(content_id("earlier")), candidate=pl.lit("other"))
+                writer.append({"rounds": ROUNDS.complete(row), "promotions": early})
+        return decided
+
+    monkeypatch.setattr("flows.retraining.promotions", overtaking)
+    trained(released)
+    assert looks == [1, 2]
+    assert rows(released, "SELECT n_looks FROM promotions WHERE candidate LIKE 'd-1-%'") == [(2,)]
+
+
+def test_a_round_that_was_closed_while_its_model_was_measured_stays_closed(
+    released: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closing(turn: Turn) -> pl.DataFrame:
+        decided = promotions(turn)
+        with released.write("test") as writer:
+            writer.append({"promotions": no_candidate(turn.round_id, "abandoned by its owner")})
+        return decided
+
+    monkeypatch.setattr("flows.retraining.promotions", closing)
+    assert "its round was closed" in trained(released)[-1]
+    assert rows(released, "SELECT verdict, reason FROM promotions") == [("undecided", "abandoned by its owner")]
+    assert rows(released, "SELECT count(*) FROM evaluations") == [(0,)]
+
+
+def test_a_round_in_other_hands_does_not_keep_released_versions_from_their_models(
+    released: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def held(*_: object, **__: object) -> None:
+        raise LockHeldError("round-d.lock is held by pid 1")
+
+    monkeypatch.setattr("flows.retraining._awaits_stage", lambda store, recipe: True)
+    monkeypatch.setattr("flows.retraining.run_stage", held)
+    with pytest.raises(LockHeldError):
+        trained(released)
+    assert rows(released, "SELECT verdict FROM promotions") == [("promoted",)]
+
+
 def test_one_command_after_the_other_the_stage_is_said_before_the_training_and_the_gate_is_not_asked_twice(
     tmp_path: Path,
 ) -> None:
@@ -290,23 +378,6 @@ def test_gold_that_the_trainer_could_not_read_is_a_coin_and_is_not_asked_for(rel
     lines = trained(released, WordTrainer(unread="harsh"))
     assert any("could not read a side" in line for line in lines)
     assert rows(released, "SELECT value FROM evaluations WHERE metric = 'accuracy' AND model LIKE 'd-1-%'") == [(0.5,)]
-
-
-def test_equal_content_gives_the_equal_name_and_another_tuning_another() -> None:
-    tuning = Tuning(base=BASE)
-    assert model_name("d", 1, "f", tuning, 0) == model_name("d", 1, "f", Tuning(base=BASE), 0)
-    others = [("f", tuning, 1), ("g", tuning, 0), ("f", Tuning(base=BASE, epochs=2), 0)]
-    assert model_name("d", 1, "f", tuning, 0) not in {model_name("d", 1, *other) for other in others}
-
-
-def test_a_lesson_begins_with_the_system_prompt_where_there_is_one() -> None:
-    asked = '[{"role":"user","content":"hi \\"there\\""}]'
-    row = {"pair_id": "p", "group_id": "g", "prompt": asked, "system": "Be kind.", "text_a": "x", "text_b": "y",
-           "p_a": 1.0, "p_tie": 0.0, "strength": 3.0, "weight": 1.0}
-    lessons = lessons_of(pl.DataFrame([row, {**row, "pair_id": "q", "system": None}]))
-    assert [json.loads(m) for m in lessons["messages"]] == [
-        [{"role": "system", "content": "Be kind."}, {"role": "user", "content": 'hi "there"'}],
-        [{"role": "user", "content": 'hi "there"'}]]
 
 
 def test_what_is_lacking_is_read_from_the_warehouse_alone(released: Store) -> None:

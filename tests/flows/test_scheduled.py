@@ -86,11 +86,11 @@ def test_deployed_again_nothing_changes_and_it_says_so(deployed: Deployed) -> No
 
     before = known()
     again = json.loads(tiebreak(deployed.root, "deploy", "--json"))
-    assert [row["state"] for row in deployed.rows] == ["made", "made"]
-    assert [row["state"] for row in again] == ["unchanged", "unchanged"]
+    assert [row["state"] for row in deployed.rows] == ["made"]
+    assert [row["state"] for row in again] == ["unchanged"]
     assert known() == before
     assert [row["state"] for row in json.loads(tiebreak(deployed.root, "deploy", "--dry-run", "--json"))] == [
-        "unchanged", "unchanged"]
+        "unchanged"]
 
 
 def test_status_shows_server_and_worker_and_serve_keeps_both(deployed: Deployed) -> None:

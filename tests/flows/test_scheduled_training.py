@@ -62,7 +62,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory, inference: Path) -> Iterator[
         server = running_server(store.workspace)
         assert server is not None
         deployed = json.loads(tiebreak(root, "deploy", "--json"))
-        assert [row["deployment"] for row in deployed] == ["round/d", "collect/d", "retrain/d", "train/gpu"]
+        assert [row["deployment"] for row in deployed] == ["round/d", "retrain/d", "train/gpu"]
         elsewhere = folder / "elsewhere"
         elsewhere.mkdir()
         command = [sys.executable, "-P", "-m", "flows.cli", "--workspace", str(root), "serve", "--pool", "gpu"]

@@ -189,7 +189,7 @@ def _closed(folder: Path, order: TrainingOrder) -> TrainingOutcome:
         "model": order.model, "scale": described["scale"], "metrics": metrics, "sha256": folder_sha256(folder / MODEL),
         "rewards_sha256": file_sha256(folder / REWARDS),
     })
-    shutil.rmtree(folder / WORK)
+    shutil.rmtree(folder / WORK, ignore_errors=True)  # whoever finds the outcome removes it too
     outcome = outcome_of(folder)
     if outcome is None:
         raise InputError(f"{folder / OUTCOME} went away", expected="what was just written", next="run again")

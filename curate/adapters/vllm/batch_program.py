@@ -20,6 +20,7 @@ import queue
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 ON_A_CPU = {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
@@ -36,6 +37,17 @@ Request = Mapping[str, Any]
 Reply = dict[str, Any]
 
 
+def dtype_of(model: str, runner: str, *, is_on_gpu: bool) -> str:
+    """In which type a model computes: as vLLM chooses, but rewards that were trained in float32 are read in float32.
+
+    Left to itself on a GPU, vLLM takes float16 for such weights, and rewards differ in the third digit.
+    """
+    config = Path(model) / "config.json"
+    is_whole = runner == "classify" and config.is_file() and "float32" in (
+        str(value) for key, value in json.loads(config.read_text("utf-8")).items() if key in ("dtype", "torch_dtype"))
+    return "float32" if is_whole or not is_on_gpu else "auto"
+
+
 class Engine:
     """One loaded model and the requests it works on."""
 
@@ -43,9 +55,10 @@ class Engine:
         self._vllm = importlib.import_module("vllm")
         self._refusal = importlib.import_module("vllm.exceptions").VLLMClientError
         how = {"auto": {}, "generate": {"runner": "generate"}}.get(runner, {"runner": "pooling", "convert": runner})
-        on_a_cpu = {} if has_gpu() else {"dtype": "float32", "enforce_eager": True}
+        on_a_cpu = {} if has_gpu() else {"enforce_eager": True}
         self._llm = self._vllm.LLM(
-            model=model, revision=revision or None, structured_outputs_config=STRUCTURED, **how, **on_a_cpu
+            model=model, revision=revision or None, structured_outputs_config=STRUCTURED,
+            dtype=dtype_of(model, runner, is_on_gpu=has_gpu()), **how, **on_a_cpu,
         )
         self._tokenizer = self._llm.get_tokenizer()
         self._running: dict[str, Request] = {}

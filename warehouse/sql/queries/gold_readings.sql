@@ -11,4 +11,6 @@ FROM sides JOIN responses AS response USING (response_id)
 JOIN prompts AS prompt USING (prompt_id)
 JOIN texts AS prompt_text ON prompt_text.text_id = prompt.text_id
 JOIN texts AS said ON said.text_id = response.text_id
+WHERE NOT EXISTS (SELECT 1 FROM tombstones AS gone
+                  WHERE gone.what = 'text' AND try_cast(gone.row_id AS UUID) IN (prompt.text_id, response.text_id))
 ORDER BY response_id;

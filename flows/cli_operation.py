@@ -59,9 +59,7 @@ def _taking_away(app: typer.Typer, root: Root) -> None:
     def export(
         version: str,
         out: Annotated[Path, typer.Option(help="New or empty folder.")],
-        form: Annotated[
-            Literal["trl", "openrlhf", "hf", "kto", "parquet"], typer.Option("--format", help="For which trainer.")
-        ] = "trl",
+        form: Annotated[str, typer.Option("--format", help="trl, openrlhf, hf, kto or parquet.")] = "trl",
         since: Annotated[str | None, typer.Option(help="Only pairs added or changed since this version.")] = None,
     ) -> None:
         """Write a version for a trainer, with a card."""

@@ -133,8 +133,7 @@ def test_a_workspace_named_relative_to_where_one_stands_has_a_server_too(tmp_pat
 FLAKY = """
     import sys
     from pathlib import Path
-    from prefect_at_work import KEY, asked, environment, tiebreak
-from small_rounds import simulated_recipe
+    from small_rounds import simulated_recipe
     from curate.engines import CallReply
     from flows.calling import thread_fan_out
     from flows.engines import engines_of
@@ -238,8 +237,7 @@ def test_two_callers_at_once_start_one_server(tmp_path: Path) -> None:
 CROWDED = """
     import sys, threading, time
     from pathlib import Path
-    from prefect_at_work import KEY, asked, environment, tiebreak
-from small_rounds import StubbornJudge, stubborn_turn
+    from small_rounds import StubbornJudge, stubborn_turn
     from small_rows import world
     from flows.round import run_in_prefect
     from warehouse.store import Store

@@ -9,8 +9,7 @@
     │   ├── RefusedError          asked for something the data does not allow
     │   │   └── SpendLimitError   the money that settings allow is spent; what was answered is recorded
     │   ├── CallFailedError       engines did not answer; what they did answer is recorded
-    │   ├── PlatformError         an annotation platform refused, failed or holds what we did not put there
-    │   └── NotThereYetError      a documented command that a later release brings
+    │   └── PlatformError         an annotation platform refused, failed or holds what we did not put there
     └── InternalError             ours: exit 1, traceback
         ├── ContractError         a frame that breaks its table's contract
         └── CheckError            a warehouse check that returned offending rows
@@ -68,10 +67,6 @@ class CallFailedError(UserError):
 
 class PlatformError(UserError):
     """An annotation platform refused, failed, or holds what we did not put there. What was read is recorded."""
-
-
-class NotThereYetError(UserError):
-    """The command is part of the design and not built yet."""
 
 
 class InternalError(TiebreakError):

@@ -23,7 +23,7 @@ FIND_PYTHON = for p in python3.11 python3 python3.12 python3.13; do \
   serve-labelstudio reference lock clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-17s %s\n", $$1, $$2 }'
 
 setup: $(READY) ## the environment in .venv, from the lock (1 to 2 minutes once, then nothing)
 	@:

@@ -55,7 +55,7 @@ CLI_INTRO = """\
 
 `tiebreak --workspace DIR COMMAND …` says where the warehouse lies (else `TIEBREAK_WORKSPACE`; else `./.tiebreak`). It
 stands before the command. `DATASET@N` is a version, `DATASET@TAG` the one that a tag points to. With `--json` a command
-prints rows for machines. Exit 0: done; 1: a fault of ours, with a traceback; 2: one of yours, with one line: what was
+prints rows for machines. Exit 0: done; 1: a fault of ours, with a traceback; 2: one of yours: what was
 seen, what was expected, what to do next.
 """
 VIEWS_INTRO = """\

@@ -162,7 +162,7 @@ def _workers(api: str, pools: Mapping[str, str]) -> list[Row]:
 def _worker(api: str, pool: str, n: int, pools: Mapping[str, str]) -> Row:
     said = ask(f"{api}/work_pools/{quote(pool)}/workers/filter", {}, _password()).body or []
     online = [str(one.get("name")) for one in said if one.get("status") == "ONLINE"]
-    seen = ", ".join(online) if online else f"none; {n} deployments wait for one"
+    seen = ", ".join(online) if online else f"none; deployments that wait for one: {n}"
     return judged(f"worker of pool {pool}", bool(online), seen, pools.get(pool, f"tiebreak serve --pool {pool}"))
 
 

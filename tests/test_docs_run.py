@@ -97,10 +97,10 @@ def is_run(page: Path) -> bool:
 
 
 def checkout(folder: Path) -> Path:
-    """A folder that looks like this checkout and takes what a page writes."""
+    """A folder that looks like this checkout and takes what a page writes; what somebody's own tour wrote is not there."""
     here = folder / "main"
     here.mkdir()
-    for entry in (e for e in ROOT.iterdir() if e.name not in {".git", ".tiebreak"}):
+    for entry in (e for e in ROOT.iterdir() if e.name not in {".git", ".tiebreak", "out", "elsewhere"}):
         (here / entry.name).symlink_to(entry)
     return here
 

@@ -292,7 +292,7 @@ def test_a_server_of_one_s_own_that_does_not_answer_is_a_fault(
 
 
 @pytest.mark.parametrize(("status", "state", "seen"), [
-    ("ONLINE", "ok", "worker-1"), ("OFFLINE", "fault", "none; 2 deployments wait for one"),
+    ("ONLINE", "ok", "worker-1"), ("OFFLINE", "fault", "none; deployments that wait for one: 2"),
 ])
 def test_a_pool_with_deployments_needs_a_worker(
     store: Store, monkeypatch: pytest.MonkeyPatch, status: str, state: str, seen: str

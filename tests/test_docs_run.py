@@ -97,7 +97,7 @@ def is_run(page: Path) -> bool:
 
 
 def checkout(folder: Path) -> Path:
-    """A folder that looks like this checkout and takes what a page writes; what somebody's own tour wrote is not there."""
+    """A folder that looks like this checkout, less what somebody's own tour wrote; takes what a page writes."""
     here = folder / "main"
     here.mkdir()
     for entry in (e for e in ROOT.iterdir() if e.name not in {".git", ".tiebreak", "out", "elsewhere"}):

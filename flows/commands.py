@@ -267,10 +267,14 @@ def export(root: Path, version: str, out: Path, form: str, since: str | None = N
 
 def card(root: Path, version: str) -> str:
     """Data card of a version."""
-    from flows.exporting import card as card_text
+    from flows.export_cards import card as card_text
+    from flows.exporting import ground_of
 
-    members, row = _members(root, version)
-    return card_text(members, row, "parquet", members)
+    dataset, n = resolve(root, version)
+    with Reader(root) as reader:
+        members, ground = reader.query("version_members", dataset=dataset, n=n), ground_of(reader, dataset, n)
+        row = reader.query("versions_of", dataset=dataset).filter(pl.col("n") == n).row(0, named=True)
+    return card_text(members, row, "parquet", members, ground)
 
 
 def why(root: Path, pair: str) -> pl.DataFrame:
@@ -336,14 +340,6 @@ def resolve(root: Path, version: str) -> tuple[str, int]:
     if asked[1] not in known:
         raise InputError(f"no version {version}", expected=f"one of {known or 'none yet'}", next="tiebreak versions")
     return asked
-
-
-def _members(root: Path, version: str) -> tuple[pl.DataFrame, Facts]:
-    dataset, n = resolve(root, version)
-    with Reader(root) as reader:
-        members = reader.query("version_members", dataset=dataset, n=n)
-        rows = reader.query("versions_of", dataset=dataset).filter(pl.col("n") == n)
-    return members, rows.row(0, named=True)
 
 
 def estimate(root: Path, recipe: Path | None, stage: str) -> list[Facts]:

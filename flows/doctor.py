@@ -37,7 +37,7 @@ def examine(root: Path) -> list[Row]:
     return _all([
         *looks, *_environments(settings, recipe), partial(lying.workspace_rows, workspace),
         lambda: [recipe_row, *settings_rows], *_agreement(settings, recipe), partial(said.secrets, settings),
-        partial(servers.prefect, workspace, _pools(settings)), *_outside(settings),
+        partial(servers.prefect, workspace, settings.training.pool), *_outside(settings),
     ])
 
 
@@ -79,12 +79,6 @@ def _outside(settings: Settings) -> list[Look]:
     if settings.label_studio is not None:
         looks.append(partial(_listed, partial(servers.label_studio, settings.label_studio)))
     return [*looks, partial(servers.clock, servers.addresses(settings))]
-
-
-def _pools(settings: Settings) -> dict[str, str]:
-    """The command that starts a worker of each pool that settings name."""
-    pool = settings.training.pool
-    return {pool: f"tiebreak serve --pool {pool}, on the machine that trains"} if pool else {}
 
 
 def _listed(look: Callable[[], Row]) -> list[Row]:

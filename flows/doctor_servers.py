@@ -47,8 +47,8 @@ class Reply:
     fault: str = ""
 
 
-def prefect(workspace: Workspace, pools: Mapping[str, str]) -> list[Row]:
-    """The server, and for each work pool with deployments whether a worker is there; `pools`: who starts which."""
+def prefect(workspace: Workspace, training_pool: str) -> list[Row]:
+    """The server, and for each work pool with deployments whether a worker is there."""
     given = os.environ.get("PREFECT_API_URL", "")
     server = None if given else running_server(workspace)
     api = given.rstrip("/") or (server.api_url if server else "")
@@ -57,7 +57,8 @@ def prefect(workspace: Workspace, pools: Mapping[str, str]) -> list[Row]:
         return [row("prefect server", "fault", seen, "unset PREFECT_API_URL, or start that server")]
     if not api:
         return [_no_server(workspace), *_own_worker(workspace)]
-    return [row("prefect server", "ok", without_user(api)), *_own_worker(workspace), *_workers(api, pools)]
+    answers = row("prefect server", "ok", without_user(api))
+    return [answers, *_own_worker(workspace), *_workers(api, workspace, training_pool)]
 
 
 def endpoint(one: Endpoint, timeout_s: float) -> Row:
@@ -132,7 +133,7 @@ def ask(url: str, body: object = None, headers: Mapping[str, str] = NO_HEADERS) 
 def _no_server(workspace: Workspace) -> Row:
     try:
         noted = json.loads((workspace.server / "server.json").read_text())
-        seen = f"pid {noted['pid']}, port {noted['port']} of the last one: nobody answers"
+        seen = f"not running; the last one was pid {noted['pid']}, and its port {noted['port']} is kept"
     except (OSError, ValueError, KeyError, TypeError):
         seen = "not running"
     return row("prefect server", "note", seen, _serve(workspace))
@@ -145,25 +146,29 @@ def _own_worker(workspace: Workspace) -> list[Row]:
         return [row("worker", "ok", f"pid {worker.pid}, pool {worker.pool}")]
     if not note.is_file():
         return []
-    return [row("worker", "note", "the last one is not running: scheduled runs wait", _serve(workspace))]
+    return [row("worker", "note", "not running: scheduled runs wait", _serve(workspace))]
 
 
 def _serve(workspace: Workspace) -> str:
     return f"tiebreak --workspace {shlex.quote(str(workspace.root))} serve"
 
 
-def _workers(api: str, pools: Mapping[str, str]) -> list[Row]:
+def _workers(api: str, workspace: Workspace, training_pool: str) -> list[Row]:
     """A row per pool that has deployments: its workers that said something lately."""
     found = ask(f"{api}/deployments/filter", {}, _password()).body
     deployed = [str(one.get("work_pool_name")) for one in found if one.get("work_pool_name")] if found else []
-    return [_worker(api, pool, deployed.count(pool), pools) for pool in sorted(set(deployed))]
+    where = {training_pool: ", on the machine that trains"}
+    return [
+        _worker(api, pool, deployed.count(pool), f"{_serve(workspace)} --pool {shlex.quote(pool)}{where.get(pool, '')}")
+        for pool in sorted(set(deployed))
+    ]
 
 
-def _worker(api: str, pool: str, n: int, pools: Mapping[str, str]) -> Row:
+def _worker(api: str, pool: str, n: int, mend: str) -> Row:
     said = ask(f"{api}/work_pools/{quote(pool)}/workers/filter", {}, _password()).body or []
     online = [str(one.get("name")) for one in said if one.get("status") == "ONLINE"]
     seen = ", ".join(online) if online else f"none; deployments that wait for one: {n}"
-    return judged(f"worker of pool {pool}", bool(online), seen, pools.get(pool, f"tiebreak serve --pool {pool}"))
+    return judged(f"worker of pool {pool}", bool(online), seen, mend)
 
 
 def _password() -> dict[str, str]:

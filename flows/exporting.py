@@ -11,8 +11,8 @@ from pathlib import Path
 import polars as pl
 
 from curate.adapters.dataset_folder import save_splits
-from flows.export_cards import MAX_LENGTH_TOKENS, Ground, card, hub_card, passing_on
-from flows.export_forms import FORMS, everything, kept, split_by_group, trl
+from flows.export_cards import Ground, card, hub_card, passing_on
+from flows.export_forms import FORMS, kept, split_by_group
 from flows.redacting import erasures
 from flows.rounds import now
 from schemas.errors import InputError, RefusedError
@@ -21,8 +21,6 @@ from warehouse.inbox import write_parquet
 from warehouse.reader import Reader
 from warehouse.store import Store
 from warehouse.workspace import Workspace
-
-__all__ = ["MAX_LENGTH_TOKENS", "card", "everything", "trl"]  # what others take from here
 
 Facts = dict[str, object]
 
@@ -51,6 +49,15 @@ class Earlier:
     """(pair_id) of its pairs of which a text was erased"""
 
 
+@dataclass(frozen=True)
+class Written:
+    """What an export came to."""
+
+    n_rows: int
+    ground: Ground
+    """of the pairs whose text is in it"""
+
+
 def export_version(root: Path, dataset: str, n: int, out: Path, form: str, since: int | None = None) -> Facts:
     """A released version under `out`; with `since`, only rows that version `since` lacks or has otherwise.
 
@@ -67,10 +74,10 @@ def export_version(root: Path, dataset: str, n: int, out: Path, form: str, since
             f"{dataset}@{since}", members_of(reader, dataset, since),
             reader.query("erased_members", dataset=dataset, n=since),
         )
-    n_rows = write_export(members, version, out, form, ground, earlier)
-    refused, unknown = passing_on(ground.origins)
+    written = write_export(members, version, out, form, ground, earlier)
+    refused, unknown = passing_on(written.ground.origins)
     return {
-        "rows": n_rows, "folder": str(out), "card": str(out / _card_name(form)),
+        "rows": written.n_rows, "folder": str(out), "card": str(out / _card_name(form)),
         "pairs that must not be passed on": refused, "pairs not cleared for passing on": unknown,
         "noted for redact": "yes" if _note(root, f"{dataset}@{n}", out, form) else "no: the workspace is read-only",
     }
@@ -92,7 +99,7 @@ def ground_of(reader: Reader, dataset: str, n: int) -> Ground:
 def write_export(
     members: pl.DataFrame, version: Facts, out: Path, form: str, ground: Ground | None = None,
     earlier: Earlier | None = None,
-) -> int:
+) -> Written:
     """A version in a foreign form under `out`, with its card. Raises RefusedError when `out` is not empty."""
     if form not in FORMS:
         raise InputError(f"format {form!r}", expected=f"one of {sorted(FORMS)}", next="tiebreak export --help")
@@ -102,18 +109,19 @@ def write_export(
     temporary = out.with_name(f".{out.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    n_rows = _fill(temporary, members, version, form, ground or Ground(), earlier)
+    written = _fill(temporary, members, version, form, ground or Ground(), earlier)
     if out.exists():
         out.rmdir()
     temporary.replace(out)
-    return n_rows
+    return written
 
 
 def _fill(
     folder: Path, members: pl.DataFrame, version: Facts, form: str, ground: Ground, earlier: Earlier | None
-) -> int:
+) -> Written:
     """Rows, card and, for changes, what is gone, in a folder that nobody sees yet."""
     rows = FORMS[form].rows(members)
+    ground = replace(ground, origins=_shown(ground.origins, members, rows))
     if earlier is not None:
         rows, removed = _changes(rows, members, form, earlier)
         write_parquet(removed, folder / "removed.parquet")
@@ -128,7 +136,13 @@ def _fill(
     else:
         write_parquet(rows, folder / "train.parquet")
     (folder / _card_name(form)).write_text(text, encoding="utf-8")
-    return rows.height
+    return Written(rows.height, ground)
+
+
+def _shown(origins: pl.DataFrame, members: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Origins of the pairs whose text is in `rows`; where rows are no pairs, of the kept ones they are made of."""
+    shown = rows if "pair_id" in rows.columns else kept(members)
+    return origins.join(shown.select("pair_id"), on="pair_id", how="semi")
 
 
 def _changes(

@@ -17,7 +17,7 @@ import polars as pl
 from curate.adapters.trl.orders import MEASURE, outcome_of, read_frame, read_order
 from curate.engines import TrainingOutcome
 from flows.commands import load_recipe, run_stage
-from flows.engines import engines_of, inference_python
+from flows.engines import engines_of
 from flows.orders import Lacking, due_rows, lacking, lacking_now, lease_file, order_folder, put_down, state_of
 from flows.retrain import evaluations, promotions
 from flows.rounds import Say, Turn, no_candidate, now
@@ -162,22 +162,17 @@ def _note(store: Store, item: Lacking, run_id: str, event: str, reason: str) -> 
 
 def _carrier(store: Store, settings: Settings, say: Say) -> Carry:
     """How the settings have an order carried out: by a worker of their pool, or here."""
-    workshop = settings.training
-
     def on_pool(folder: Path) -> None:
         from flows.training_pool import train_on_pool
 
         train_on_pool(store.workspace.root, folder, read_order(folder).train_sha256, settings, say=say)
 
     def here(folder: Path) -> TrainingOutcome:
-        from curate.adapters.trl.carrying_out import carry_out
+        from flows.training_pool import trained_here
 
-        return carry_out(
-            folder, python=inference_python(settings), bases={base.base: base.folder for base in workshop.bases},
-            device_batch_size=workshop.device_batch_size, silence_s=workshop.silence_s, say=say,
-        )
+        return trained_here(folder, settings, say)
 
-    return on_pool if workshop.pool else here
+    return on_pool if settings.training.pool else here
 
 
 def _record(turn: Turn, item: Lacking, outcome: TrainingOutcome) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.adapters.trl.carrying_out import carry_out
 from curate.adapters.trl.orders import TRAIN, WORK, file_sha256, outcome_of
+from curate.engines import TrainingOutcome
 from flows.deploying import training_plan
 from flows.engines import inference_python
 from flows.rounds import Say
@@ -62,12 +63,17 @@ def carry_out_here(folder: Path, train_sha256: str, settings: Settings, *, say: 
     if seen != train_sha256:
         raise InputError(f"{folder / TRAIN}: {seen}", expected=train_sha256,
                          next="share the workspace's folder `orders` with this machine, or set --workspace here")
-    workshop = settings.training
     with _heard(folder / WORK / "progress.json", tell):
-        carry_out(
-            folder, python=inference_python(settings), bases={b.base: b.folder for b in workshop.bases},
-            device_batch_size=workshop.device_batch_size, silence_s=workshop.silence_s, say=say,
-        )
+        trained_here(folder, settings, say)
+
+
+def trained_here(folder: Path, settings: Settings, say: Say) -> TrainingOutcome:
+    """The outcome of an order that is carried out on this machine as the settings have it."""
+    workshop = settings.training
+    return carry_out(
+        folder, python=inference_python(settings), bases={b.base: b.folder for b in workshop.bases},
+        device_batch_size=workshop.device_batch_size, silence_s=workshop.silence_s, say=say,
+    )
 
 
 def _submitted(client: SyncPrefectClient, deployment: str, folder: Path, train_sha256: str) -> FlowRun:

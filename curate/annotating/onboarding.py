@@ -13,7 +13,6 @@ from schemas.people import Quality
 
 MOST_TRIES = 2
 """after so many times the test's tasks without passing, more tasks are no help"""
-STATES = ("testing", "passed", "again", "failed")
 STATUS: dict[str, pl.DataType] = {
     "voter": pl.String(), "n_done": pl.Int64(), "n_right": pl.Int64(), "accuracy": pl.Float64(), "n_left": pl.Int64(),
     "state": pl.String(), "next": pl.String(),

@@ -257,7 +257,8 @@ def test_a_prefect_server_that_never_ran_and_one_that_died_are_told_apart(store:
     assert fault(store, "prefect server") == ("note", "not running")
     store.workspace.server.mkdir()
     (store.workspace.server / "server.json").write_text('{"pid": 99999999, "port": 9}\n')
-    assert fault(store, "prefect server") == ("note", "pid 99999999, port 9 of the last one: nobody answers")
+    told = "not running; the last one was pid 99999999, and its port 9 is kept"
+    assert fault(store, "prefect server") == ("note", told)
     assert looks(store)["prefect server"]["mend"] == f"tiebreak --workspace {store.workspace.root} serve"
 
 
@@ -307,5 +308,6 @@ def test_a_pool_with_deployments_needs_a_worker(
         monkeypatch.setenv("PREFECT_API_URL", f"{url}/api")
         found = looks(store)["worker of pool gpu"]
     assert (found["state"], found["seen"]) == (state, seen)
-    assert found["mend"] == ("" if state == "ok" else "tiebreak serve --pool gpu, on the machine that trains")
+    serve = f"tiebreak --workspace {store.workspace.root} serve"
+    assert found["mend"] == ("" if state == "ok" else f"{serve} --pool gpu, on the machine that trains")
     assert os.environ["PREFECT_API_URL"] == f"{url}/api"

@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 from small_rounds import StubbornJudge, run_only, stubborn_turn
 
-from flows.exporting import MAX_LENGTH_TOKENS, card, trl, write_export
+from flows.export_cards import MAX_LENGTH_TOKENS, ORIGINS, Ground, card, passing_on
+from flows.export_forms import trl
+from flows.exporting import write_export
 from flows.ingest import ingest
 from schemas.errors import InputError, RefusedError
 from warehouse.store import Store
@@ -154,7 +156,7 @@ def test_an_export_that_fails_half_way_leaves_no_folder_and_can_be_repeated(
         with pytest.raises(OSError, match="disk full"):
             write_export(members(), VERSION, tmp_path / "out", "trl")
     assert not (tmp_path / "out").exists()
-    assert write_export(members(), VERSION, tmp_path / "out", "trl") == 2
+    assert write_export(members(), VERSION, tmp_path / "out", "trl").n_rows == 2
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["card.md", "out", "train.parquet"]
 
 
@@ -170,6 +172,20 @@ def test_exporting_twice_in_any_order_of_rows_gives_equal_files(form: str, tmp_p
 def test_a_parquet_export_keeps_dropped_pairs_with_their_reason(tmp_path: Path) -> None:
     write_export(members(action=["keep", "drop"], reason=["", "tie"]), VERSION, tmp_path / "out", "parquet")
     assert pl.read_parquet(tmp_path / "out" / "train.parquet")["reason"].to_list() == ["", "tie"]
+
+
+@pytest.mark.parametrize(("form", "n_uncleared"), [("trl", 1), ("kto", 1), ("parquet", 2)])
+def test_a_pair_counts_as_passed_on_only_where_its_text_is_in_the_export(
+    form: str, n_uncleared: int, tmp_path: Path
+) -> None:
+    """Nobody cleared either pair; one was dropped, and only `parquet` holds its text."""
+    frame = members(action=["keep", "drop"], reason=["", "tie"], weight=[1.0, 1.0])
+    origins = frame.select("pair_id", what=pl.lit("source"), name=pl.lit("s"), licence=pl.lit(None, pl.String),
+                           may_redistribute=pl.lit(None, pl.Boolean), terms=pl.lit(None, pl.String))
+    assert origins.schema == ORIGINS
+    written = write_export(frame, VERSION, tmp_path / "out", form, Ground(origins))
+    assert passing_on(written.ground.origins) == (0, n_uncleared)
+    assert f"Of {n_uncleared} of {n_uncleared} pairs" in (tmp_path / "out" / "card.md").read_text()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from command_line import Tiebreak, in_process
 from small_rows import labels, world
 from small_versions import id_of, release, released
 
+from flows import commands
 from flows.export_forms import FORMS
 from flows.exporting import export_version
 from flows.redacting import redact
@@ -54,6 +55,7 @@ def test_the_card_warns_loudly_of_text_that_may_not_be_passed_on(
     text = (tmp_path / "out" / "card.md").read_text()
     assert (warning in text.splitlines()[2]) if warning else ("PASSED ON" not in text and "Not cleared" not in text)
     assert "- source hand: cc-by-4.0, " in text
+    assert (warning or "- source hand: cc-by-4.0, ") in commands.card(store.workspace.root, "d@1")
     assert (facts["pairs that must not be passed on"], facts["pairs not cleared for passing on"]) == {
         True: (0, 0), False: (4, 0), None: (0, 4)}[may]
 

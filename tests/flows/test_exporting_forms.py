@@ -116,7 +116,7 @@ def test_the_card_states_the_balance_of_true_and_false(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["trl", "openrlhf", "hf", "kto", "parquet"])
 def test_a_version_without_pairs_is_an_export_without_rows(form: str, tmp_path: Path) -> None:
-    assert write_export(members().clear(), VERSION, tmp_path / "out", form) == 0
+    assert write_export(members().clear(), VERSION, tmp_path / "out", form).n_rows == 0
     assert list((tmp_path / "out").glob("*.md"))
 
 

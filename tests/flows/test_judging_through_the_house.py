@@ -7,7 +7,7 @@ import pytest
 from small_rounds import StubbornJudge, run_only, stubborn_turn
 from small_rows import world
 
-from flows.exporting import trl
+from flows.export_forms import trl
 from schemas.ids import content_id
 from warehouse.store import Store
 

@@ -14,7 +14,7 @@ from small_rows import world
 from bench._scripted import ScriptedServer
 from flows.calling import thread_fan_out
 from flows.engines import engines_of
-from flows.exporting import trl
+from flows.export_forms import trl
 from flows.rounds import Turn, open_round
 from schemas.errors import RefusedError, SpendLimitError
 from schemas.recipe import parse_recipe

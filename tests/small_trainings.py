@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
-from small_rounds import run_only
+from small_rounds import new_store, run_only
 
 from curate.adapters.trl.orders import (
     MEASURE,
@@ -49,6 +49,15 @@ def tuned_recipe(**sections: object) -> Recipe:
         **sections,
     }
     return parse_recipe(json.dumps(fields))
+
+
+def tuned_workspace(folder: Path, say: Callable[[str], None] = lambda line: None) -> Store:
+    """A workspace in `folder` with 24 pairs and one round of a language-model recipe, whose model is due."""
+    store = new_store(folder / "ws")
+    put_pairs(store, folder, "first", range(24))
+    store.workspace.recipe.write_text(tuned_recipe().canonical())
+    tuned_round(store, tuned_recipe(), say)
+    return store
 
 
 def put_pairs(store: Store, folder: Path, name: str, pairs: range) -> None:

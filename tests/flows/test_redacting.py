@@ -26,7 +26,7 @@ from flows.redacting import redact
 from flows.verifying import verify_version
 from schemas.errors import InputError, RefusedError
 from schemas.ids import content_id, text_id
-from schemas.tables import CALLS, PAIR_TAGS, RESPONSES, TABLES, TASKS, TEXTS
+from schemas.tables import CALLS, GOLD, PAIR_TAGS, RESPONSES, TABLES, TASKS, TEXTS
 from warehouse.erasure import pending
 from warehouse.lock import writer_lock
 from warehouse.reader import Reader
@@ -223,6 +223,24 @@ def test_the_pair_is_out_of_scope_from_now_on(told: Store) -> None:
     redact(told.workspace.root, text_id=text_id(SECRET), voter=None, reason="asked for")
     with told.write("test") as writer:
         assert writer.query("scope_pairs", sources=[]).height == 3
+
+
+def test_gate_gold_of_an_erased_text_measures_nothing_any_more(told: Store) -> None:
+    with told.write("test") as writer:
+        pairs = writer.query("scope_pairs", sources=[])["pair_id"]
+        gold = {"criterion": "overall", "p_a": 1.0, "p_tie": 0.0, "why": "w", "source": "hand", "use": "gate"}
+        writer.append({"gold": GOLD.complete(pl.DataFrame([{**gold, "pair_id": pair} for pair in pairs]))})
+        writer.publish()
+    assert _gate_gold(told) == (4, 8)
+    redact(told.workspace.root, text_id=text_id(SECRET), voter=None, reason="asked for")
+    assert _gate_gold(told) == (3, 7)
+
+
+def _gate_gold(store: Store) -> tuple[int, int]:
+    """Pairs of gate gold and responses to be read for them."""
+    with Reader(store.workspace.root) as reader:
+        said = {"criterion": "overall", "sources": []}
+        return reader.query("gate_gold", **said).height, reader.query("gold_readings", **said).height
 
 
 def test_an_erased_text_that_is_ingested_again_does_not_come_back(told: Store, tmp_path: Path) -> None:

@@ -9,7 +9,17 @@ from pathlib import Path
 import polars as pl
 import pytest
 from small_rounds import new_store, run_only
-from small_trainings import BASE, WordServer, WordTrainer, put_pairs, rows, tuned_recipe, tuned_round, tuned_turn
+from small_trainings import (
+    BASE,
+    WordServer,
+    WordTrainer,
+    put_pairs,
+    rows,
+    tuned_recipe,
+    tuned_round,
+    tuned_turn,
+    tuned_workspace,
+)
 
 from curate.adapters.trl.orders import file_sha256, read_frame
 from flows.orders import lacking
@@ -38,11 +48,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tuned")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("warehouse.store.Writer.publish", lambda self: None)
-        store = new_store(folder / "ws")
-        put_pairs(store, folder, "first", range(24))
-        store.workspace.recipe.write_text(tuned_recipe().canonical())
         lines: list[str] = []
-        tuned_round(store, tuned_recipe(), lines.append)
+        store = tuned_workspace(folder, lines.append)
         (store.workspace.root / "said").write_text("\n".join(lines))
     return store.workspace.root
 

@@ -10,8 +10,18 @@ from pathlib import Path
 import polars as pl
 import pytest
 from served_models import ServedModels, served_turn
-from small_rounds import new_store, run_only
-from small_trainings import BASE, SCALE, WordServer, WordTrainer, put_pairs, rows, tuned_recipe, tuned_round, tuned_turn
+from small_rounds import run_only
+from small_trainings import (
+    BASE,
+    SCALE,
+    WordServer,
+    WordTrainer,
+    put_pairs,
+    rows,
+    tuned_recipe,
+    tuned_turn,
+    tuned_workspace,
+)
 from test_prompt_sources import put_prompts
 
 from curate.rewards.language_models import log_odds, side_scores, unlike
@@ -35,10 +45,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("promoted")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("warehouse.store.Writer.publish", lambda self: None)
-        store = new_store(folder / "ws")
-        put_pairs(store, folder, "first", range(24))
-        store.workspace.recipe.write_text(tuned_recipe().canonical())
-        tuned_round(store, tuned_recipe())
+        store = tuned_workspace(folder)
         retrain(store.workspace.root, None, say=lambda line: None, carry=WordTrainer())
         put_pairs(store, folder, "second", range(10))
     return store.workspace.root

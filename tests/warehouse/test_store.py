@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from pathlib import Path
 
@@ -113,6 +115,21 @@ def test_a_second_writer_is_told_who_holds_the_lock(store: Store) -> None:
         with pytest.raises(LockHeldError, match=re.escape("(first)")), store.write("second"):
             pass
     assert holder(store.workspace.lock) is None
+
+
+def test_who_holds_a_lock_can_be_asked_where_nothing_may_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(path: Path, flags: int, *mode: int) -> int:
+        if flags & os.O_RDWR:
+            raise OSError(errno.EROFS, "read-only file system")
+        return opened(path, flags, *mode)
+
+    opened, lock = os.open, tmp_path / "writer.lock"
+    with writer_lock(lock, "label"):
+        monkeypatch.setattr("warehouse.lock.os.open", read_only)
+        assert "(label)" in (holder(lock) or "")
+    assert holder(lock) is None
 
 
 def test_a_lock_file_that_was_left_behind_stops_nobody(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import ndtri, softmax
+from scipy.special import expit, ndtri, softmax
 from scipy.stats import rankdata
 
 from curate.consensus.outcomes import DECIMALS, expected_win
@@ -52,9 +52,10 @@ def calibrated(candidates: pl.DataFrame, voices: pl.DataFrame, human_skill: floa
     at the maximum of likelihood times normal priors around 1 and 0: few answers leave the prior as it is. The
     likelihood of people's votes on a pair sums over the truth, given which people of `human_skill` err as one coin,
     so that their errors need no correction after. Each sign has a reach of its own, learned from the same answers
-    (automatic relevance determination: MacKay 1992, Tipping 2001). A group is never scored by a model that saw its
-    answers; the votes on the pair itself then join by Bayes. Under 20 answered pairs in other groups nothing is
-    learned, and people no better than chance (skill ≤ 1/3) neither teach nor count.
+    (automatic relevance determination: MacKay 1992, Tipping 2001), and all of it counts only as far as the answers
+    bear it out (`_borne_out`). A group is never scored by a model that saw its answers; the votes on the pair itself
+    then join by Bayes. Under 20 answered pairs in other groups nothing is learned, and people no better than chance
+    (skill ≤ 1/3) neither teach nor count.
 
     All votes teach, however the pair was chosen: a router chooses by what candidates hold and by earlier votes, all
     of which the model has, and given those the answer does not depend on the choice (missing at random, Little and
@@ -135,16 +136,31 @@ class _Model:
 
 
 def _fit(model: _Model, likelihood: Floats) -> Floats:
-    """Weights at the maximum of the posterior, each sign's reach by the variational update of its precision."""
+    """Weights at the maximum of the posterior, each sign's reach by the variational update of its precision.
+
+    What was learned is then drawn back to the prior as far as the answers do not bear it out (`_borne_out`).
+    """
     n_signs = model.signs.shape[1] - 1
     slopes, w = model.slopes(), np.array([1.0, *np.zeros(2 + n_signs)])
     centre, own = w, np.full(n_signs, (1 + 2 * SHAPE) / (2 * RATE + LEAST))
     for _ in range(STEPS):
         precision = np.concatenate([np.array([TRUST, TIE, SHIFT]) ** -2, own])
         w = _mode(model, likelihood, slopes, precision, centre, w)
-        spread = np.diag(np.linalg.inv(_curvature(model, likelihood, slopes, w) + np.diag(precision)))
-        own = (1 + 2 * SHAPE) / (2 * RATE + w[3:] ** 2 + np.maximum(spread[3:], 0.0))
-    return w
+        variance = np.linalg.inv(_curvature(model, likelihood, slopes, w) + np.diag(precision)).diagonal()
+        own = (1 + 2 * SHAPE) / (2 * RATE + w[3:] ** 2 + np.maximum(variance[3:], 0.0))
+    n_free = float(np.clip(1 - precision * variance, 0, 1).sum())
+    return np.asarray(centre + _borne_out(model, likelihood, w, n_free) * (w - centre), np.float64)
+
+
+def _borne_out(model: _Model, likelihood: Floats, w: Floats, n_free: float) -> float:
+    """Akaike weight of what was learned against the prior as it is, 0..1 (Burnham and Anderson 2002).
+
+    Each weight that its prior leaves free (Moody 1992 counts them: 1 − precision · variance) must gain 1 of log
+    likelihood to be as good as none: where signs tell nothing, what they seem to tell would be noise in every route.
+    """
+    before = _normalised(np.exp(model.log_prior))
+    gain = np.log((model.belief(w) * likelihood).sum(axis=1) / (before * likelihood).sum(axis=1)).sum()
+    return float(expit(gain - n_free))
 
 
 def _mode(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -254,9 +255,13 @@ def test_an_unknown_format_is_one_line_and_leaves_no_folder(tiebreak: Tiebreak, 
 def test_why_tells_a_pair_s_story_in_the_order_of_the_loop(tiebreak: Tiebreak, ws: Path, routed: str) -> None:
     rows = tiebreak(ws, "why", routed, "--json").json
     assert isinstance(rows, list)
-    steps = [row["what"] for row in rows]
-    assert steps == sorted(steps, key=["vote", "route", "answer", "gold", "label"].index)
-    assert {"vote", "route", "answer", "label"} <= set(steps)
+    steps = [(row["round"] or "", row["what"]) for row in rows]
+    rounds, loop = [round for round, _ in steps], ["vote", "route", "answer", "vote", "label"]
+    assert rounds == sorted(rounds)
+    for name in set(rounds) - {""}:
+        told = [what for round, what in steps if round == name]
+        assert [what for what, _ in itertools.groupby(told)] in (loop, loop[1:], ["label"], ["vote", "label"]), name
+    assert {"route", "answer"} <= {what for _, what in steps}
     judges = {row["who"].partition("@")[0] for row in rows if row["what"] == "vote"}
     assert {"simulated/strict", "simulated/hasty"} < judges
 

@@ -69,6 +69,23 @@ def test_p_wrong_finds_the_pairs_that_are_wrong_and_takes_out_human_error() -> N
     assert found[0.0] == pytest.approx(0.0, abs=0.06)
 
 
+def test_signs_that_tell_nothing_move_a_right_prior_little() -> None:
+    assert np.mean([_moved_by_noise(seed) for seed in range(8)]) < 0.015
+
+
+def _moved_by_noise(seed: int) -> float:
+    """Mean distance of P(wrong) from the prior, right at 5 %, on 80 pairs beside 320 answered ones."""
+    rng, n = np.random.default_rng(seed), 400
+    noise = {"judge_spread": rng.random(n) / 2, "overlap": rng.random(n), "margin": rng.normal(size=n),
+             "margin_spread": rng.random(n), "flip_share": rng.random(n), "novelty": rng.random(n)}
+    truth = np.where(rng.random(n) < 0.05, 1 + rng.integers(0, 2, n), 0)
+    vote = np.where(rng.random(n) < SKILL, truth, (truth + rng.integers(1, 3, n)) % 3)
+    votes = np.eye(3)[vote] * (np.arange(n) < 320)[:, None]
+    voices = said(n, 0).with_columns(said_a=votes[:, 0], said_tie=votes[:, 1], said_b=votes[:, 2])
+    told = calibrated(pool(n).with_columns(**{c: pl.Series(v) for c, v in noise.items()}), voices, SKILL)
+    return float((told["p_wrong"].tail(80) - 0.05).abs().to_numpy().mean())
+
+
 def test_the_other_outcomes_share_what_is_wrong_as_people_have_them() -> None:
     """Wrong labels are b, never a tie, though the prior gives the tie more."""
     unasked = calibrated(pool(4000), said(4000, 2000), SKILL).tail(2000).filter(pl.col("judge_spread") > 0)

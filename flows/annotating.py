@@ -96,9 +96,10 @@ def _standing(root: Path, parsed: Recipe, say: Say) -> Iterator[Turn]:
         if rounds.height == 0:
             raise RefusedError(f"{parsed.dataset} has had no round", expected="pairs chosen for people",
                                next="tiebreak run")
-        round_id, n, parent_n = rounds.row(0)
+        newest = rounds.row(0, named=True)
         try:
-            yield Turn(store, engines, parsed, round_id, n, parent_n or 0, thread_fan_out(n_workers()), say)
+            yield Turn(store, engines, parsed, newest["round_id"], newest["n"], newest["parent_n"] or 0,
+                       thread_fan_out(n_workers()), say)
         finally:
             engines.close()
 

@@ -6,7 +6,7 @@ Judges: flows/judging.py. People: flows/people.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -60,6 +60,17 @@ class Stock:
     """(pair_id, source)"""
 
 
+@dataclass(frozen=True)
+class Wave:
+    """Which part of a round's routes is decided: those after `already`, at most `limit`; by default all of them."""
+
+    already: pl.DataFrame = field(default_factory=ROUTES.empty)
+    """ROUTES of the round, with is_answered and is_charged"""
+    limit: int | None = None
+    n_steps: int = 0
+    """votes of escalation that the round's budget has paid for"""
+
+
 def score(turn: Turn) -> int:
     """The promoted reward model's vote on every pair in scope that lacks it, out of fold where it was trained."""
     with turn.store.write("score") as writer:
@@ -79,17 +90,22 @@ def score(turn: Turn) -> int:
 
 def route(turn: Turn) -> int:
     """Decide once per round which pairs people are asked about. The decision and its mark are one transaction."""
-    with turn.store.write("route") as writer:
-        standing = standing_of(turn, writer)
-        under_way = writer.query("pairs_under_way", dataset=turn.recipe.dataset)["pair_id"]
-        excluded = (*under_way, *attention_gold(turn, writer)["pair_id"])
-        stock = Stock(_buyable(turn, writer), excluded, _sources_of(turn, writer))
-        steering = _steering(turn, writer)
-    routes = ROUTES.empty()
-    if turn.recipe.people.engine != "none":
-        routes = _choose(turn, standing, stock, steering)
+    routes = routes_of(turn, Wave(limit=turn.recipe.routing.open_votes or None))
     with turn.store.write("route") as writer:
         return turn.finish(writer, "route", routes.height, {"routes": routes})
+
+
+def routes_of(turn: Turn, wave: Wave) -> pl.DataFrame:
+    """Frame ROUTES: whom this round asks next. Pairs that are under way for other rounds wait."""
+    if turn.recipe.people.engine == "none":
+        return ROUTES.empty()
+    with turn.store.write("route") as writer:
+        standing = standing_of(turn, writer)
+        under_way = set(writer.query("pairs_under_way", dataset=turn.recipe.dataset)["pair_id"])
+        excluded = (*sorted(under_way - set(wave.already["pair_id"])), *attention_gold(turn, writer)["pair_id"])
+        stock = Stock(_buyable(turn, writer), excluded, _sources_of(turn, writer))
+        steering = _steering(turn, writer)
+    return _choose(turn, standing, stock, steering, wave)
 
 
 def standing_of(turn: Turn, writer: Writer) -> Standing:
@@ -162,16 +178,22 @@ def _pool(
     return calibrated(found, spoken, skill)
 
 
-def _choose(turn: Turn, standing: Standing, stock: Stock, gold: pl.DataFrame) -> pl.DataFrame:
+def pace(turn: Turn, standing: Standing) -> float:
+    """Seconds of one vote: what people took, or what the recipe says while too few were timed."""
+    human = standing.voters.filter(pl.col("kind") == "human")
+    timed = standing.votes.join(human, on="voter", how="semi")
+    return seconds_per_vote(timed, turn.recipe.people.seconds_per_vote)
+
+
+def _choose(turn: Turn, standing: Standing, stock: Stock, gold: pl.DataFrame, wave: Wave) -> pl.DataFrame:
     """Routes of this round."""
-    evidence, rule, people = standing.evidence, first_votes(turn.recipe.routing), turn.recipe.people
+    evidence, cost, seconds = standing.evidence, turn.recipe.people.cost_usd, pace(turn, standing)
+    rule = first_votes(turn.recipe.routing, wave.n_steps, cost, seconds)
     skill, posteriors = human_skill(evidence), posteriors_of(turn, standing)
     pool = _pool(turn, standing, posteriors, stock, skill)
     rule, scores = scored(turn, rule, Scene(evidence, posteriors, standing.texts, pool, gold))
-    human = standing.voters.filter(pl.col("kind") == "human")
-    seconds = seconds_per_vote(standing.votes.join(human, on="voter", how="semi"), people.seconds_per_vote)
-    found = decide(pool, rule, People(skill, people.cost_usd, seconds), turn.round_id, turn.seed("route"),
-                   scores=scores)
-    if found.stopped:
+    found = decide(pool, rule, People(skill, cost, seconds), turn.round_id, turn.seed("route"), scores=scores,
+                   already=wave.already, limit=wave.limit)
+    if found.stopped and (wave.limit is None or found.routes.height < wave.limit):
         turn.say(f"route: {found.stopped}")
     return found.routes

@@ -9,15 +9,16 @@ from __future__ import annotations
 import polars as pl
 
 from curate.annotating.assigning import is_step, purpose_of_route, shown_first
-from curate.routing.escalation import DOUBTS, escalate
+from curate.routing.escalation import DOUBTS, escalate, is_charged
 from flows.annotators import asked_again
 from flows.collecting import collect_from_platform
-from flows.label import posteriors_of, recorded_of, standing_of, without_people
-from flows.rounds import Turn, now
+from flows.label import Wave, pace, posteriors_of, recorded_of, routes_of, standing_of, without_people
+from flows.rounds import Turn, finished_stages, now
 from flows.sending import send_to_platform
 from schemas.ids import content_id_expr
 from schemas.people import Quality
-from schemas.tables import TASKS
+from schemas.recipe import Recipe
+from schemas.tables import ROUTES, TASKS
 from warehouse.store import Writer
 
 
@@ -43,20 +44,57 @@ def send_now(turn: Turn) -> int:
 def collect_now(turn: Turn, *, is_full: bool = False) -> int:
     """What `collect` does, of no round in particular: how many votes came in.
 
-    Engines that answer at once are asked until no pair needs a next step; a platform is read once, and the next
-    steps are sent. `is_full`: a platform is read from the beginning, and what it holds is put right.
+    Engines that answer at once are asked until no pair needs a next step and, in continuous mode, the budget is
+    spent; a platform is read once, and what follows is sent. `is_full`: a platform is read from the beginning, and
+    what it holds is put right.
     """
     if turn.recipe.people.engine == "label_studio":
         n = collect_from_platform(turn, is_full=is_full)
         escalate_now(turn)
-        if _n_steps_waiting(turn):  # those of a collecting that was killed before it sent them are among them
-            turn.say(f"collect: {send_now(turn)} tasks sent for another opinion")
+        continue_now(turn)
+        if _n_waiting(turn) and (n_sent := send_now(turn)):  # also what a killed collecting had decided and not sent
+            turn.say(f"collect: {n_sent} tasks sent for what follows")
         return n
     n = _collect_at_once(turn)
-    while escalate_now(turn):  # ends: a pair has few steps in a round, and one whose task stays open waits
-        _send_at_once(turn)
+    while _follow(turn):  # ends: a pair is asked a few times in a round, and one whose task stays open waits
         n += _collect_at_once(turn)
     return n
+
+
+def _follow(turn: Turn) -> int:
+    """Decide what follows from the answers so far and ask it of people who answer at once; how many were asked."""
+    escalate_now(turn)
+    continue_now(turn)
+    return _send_at_once(turn) if _n_waiting(turn) else 0
+
+
+def continue_now(turn: Turn) -> int:
+    """Record the next routes of the round, as what was answered since has taught; how many there are.
+
+    As many as are missing to `routing.open_votes` open ones, within what is left of the round's budget. None in batch
+    mode, before the round's own `route`, and once the recipe is another one: its next round goes by that.
+    """
+    if turn.recipe.routing.open_votes == 0 or "route" not in finished_stages(turn):
+        return 0
+    with turn.store.write("collect") as writer:
+        rounds = writer.query("newest_round", dataset=turn.recipe.dataset)
+        asked = writer.query("asked_routes", dataset=turn.recipe.dataset).filter(round_id=turn.round_id)
+    wave = _next_wave(turn.recipe, asked)
+    is_ours = rounds.filter(round_id=turn.round_id, recipe_fingerprint=turn.recipe.fingerprint).height > 0
+    if wave.limit == 0 or not is_ours:
+        return 0
+    routes = routes_of(turn, wave)
+    with turn.store.write("collect") as writer:
+        return writer.append({"routes": routes}).get("routes", 0)
+
+
+def _next_wave(recipe: Recipe, asked: pl.DataFrame) -> Wave:
+    """What is missing to the open votes of a round, after `asked`: its `asked_routes`."""
+    is_open = pl.col("outcome").is_null()
+    told = asked.with_columns(is_answered=~is_open, is_charged=is_charged() & ~is_step())
+    n_steps = asked.filter(is_step(), is_charged()).height
+    limit = max(0, recipe.routing.open_votes - asked.filter(is_open).height)
+    return Wave(told.select(*ROUTES.schema, "is_answered", "is_charged"), limit, n_steps)
 
 
 def escalate_now(turn: Turn) -> int:
@@ -76,16 +114,16 @@ def escalate_now(turn: Turn) -> int:
     if turn.recipe.people.engine == "replay" and rule.escalation == "expert":
         rule = rule.model_copy(update={"escalation": "second"})  # no recorded vote is more final than another
     routes = escalate(asked, _opinions(standing.evidence), judged, rounds, doubts, rule, turn.recipe.people.cost_usd,
-                      turn.recipe.seed)
+                      pace(turn, standing), turn.recipe.seed)
     with turn.store.write("collect") as writer:
         return writer.append({"routes": routes}).get("routes", 0)
 
 
-def _n_steps_waiting(turn: Turn) -> int:
-    """Next steps that have no task yet."""
+def _n_waiting(turn: Turn) -> int:
+    """Routes without a task that collecting sends: next steps and, in continuous mode, all of them."""
     with turn.store.write("collect") as writer:
         waiting = writer.query("routes_to_send", dataset=turn.recipe.dataset, sources=turn.sources)
-    return waiting.filter(is_step()).height
+    return waiting.height if turn.recipe.routing.open_votes else waiting.filter(is_step()).height
 
 
 def _doubts(turn: Turn, writer: Writer) -> pl.DataFrame:

@@ -81,6 +81,9 @@ class Routing(Section):
     """how much of a pair's value is lost to each pair already chosen whose responses are near-identical"""
     escalation: Literal["none", "second", "expert"] = "none"
     """after a person contradicts the judges: nothing, a second person, or a second person and then an expert"""
+    open_votes: int = Field(0, ge=0)
+    """continuous mode: so many votes are asked for at a time, and the next are chosen when their answers are there;
+    0 chooses the whole round's at once"""
     stop_below: float = Field(0.0, ge=0)
     """stop asking when the next hour of people would change fewer labels than this"""
     hyper: HyPER = HyPER()

@@ -79,10 +79,10 @@ def decide(
     `expected_gain` is the expected drop of the label's error in every method. `features` is the
     candidate as JSON, so a route holds the label before the vote.
 
-    Continuous mode: `already` are this round's routes (ROUTES, and `is_answered`, absent: none), whose
-    answers `candidates` hold; `limit` bounds the next ones. Taking one at a time gives the routes of one
-    batch, in its order, as long as no answer arrives. Empty for method `none`, no budget or no
-    candidates. Raises RefusedError for a method that needs scores and has none.
+    Continuous mode: `already` are this round's routes (ROUTES; `is_answered`, absent: none; `is_charged`, absent:
+    all), whose answers `candidates` hold; those charged have used up budget. `limit` bounds the next ones. Taking
+    one at a time gives the routes of one batch, in its order, as long as no answer arrives. Empty for method `none`,
+    no budget or no candidates. Raises RefusedError for a method that needs scores and has none.
     """
     if rule.method in SCORED and scores is None:
         raise RefusedError(f"routing method {rule.method} without scores", expected="a score per pair",
@@ -104,7 +104,8 @@ def decide(
         bought = _assigned(ordered, pool, rule, people, seed, spent, budget)
     stopped = stop(bought, rule.stop_below)
     kept = bought.head(stopped.n_kept if limit is None else min(limit, stopped.n_kept))
-    return Decision(_as_routes(kept, rule, round_id, n_drawn / pool.height), stopped.reason)
+    propensity = n_drawn / pool.height if spent.propensity is None else spent.propensity
+    return Decision(_as_routes(kept, rule, round_id, propensity), stopped.reason)
 
 
 def n_audit(budget: int, share: float, n_candidates: int) -> int:
@@ -119,24 +120,34 @@ class _Spent:
     """What this round has routed before."""
 
     routes: pl.DataFrame
-    """pair_id, to, ordinal, is_audit, is_answered, cost_usd"""
+    """pair_id, to, ordinal, is_audit, is_answered, is_charged, cost_usd, propensity"""
 
     @classmethod
     def of(cls, already: pl.DataFrame | None) -> _Spent:
         routes = ROUTES.empty() if already is None else already
-        is_answered = pl.col("is_answered") if "is_answered" in routes.columns else pl.lit(False).alias("is_answered")
-        return cls(routes.select("pair_id", "to", "ordinal", "is_audit", is_answered, "cost_usd"))
+        absent = {"is_answered": False, "is_charged": True}
+        filled = routes.with_columns(pl.lit(v).alias(c) for c, v in absent.items() if c not in routes.columns)
+        return cls(filled.select("pair_id", "to", "ordinal", "is_audit", *absent, "cost_usd", "propensity"))
 
     def __len__(self) -> int:
-        return self.routes.height
+        return self._charged.height
+
+    @property
+    def _charged(self) -> pl.DataFrame:
+        return self.routes.filter("is_charged")
+
+    @property
+    def propensity(self) -> float | None:
+        """Chance of every pair to be in the round's audit; None before the first route."""
+        return float(self.routes["propensity"][0]) if self.routes.height else None
 
     @property
     def usd(self) -> float:
-        return float(self.routes["cost_usd"].sum())
+        return float(self._charged["cost_usd"].sum())
 
     def seconds(self, voters: pl.DataFrame) -> float:
         """Time of the people who were asked."""
-        return float(self.routes.join(voters, left_on="to", right_on="voter")["seconds"].sum())
+        return float(self._charged.join(voters, left_on="to", right_on="voter")["seconds"].sum())
 
     def by_pair(self) -> pl.DataFrame:
         """(pair_id, n_answered, n_routed, n_audits)."""

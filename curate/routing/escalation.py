@@ -26,23 +26,24 @@ DOUBTS = {
 """why no opinion on a pair is relied on (`curate.annotating.requeue`), in words"""
 
 
-def first_votes(rule: Routing) -> Routing:
+def first_votes(rule: Routing, n_steps: int = 0, cost_usd: float = 0.0, seconds: float = 0.0) -> Routing:
     """The rule with the budget of first votes: what escalation is thought to need is set aside for it.
 
-    Of n first votes a quarter is expected to need a second, half of those an expert. Unchanged without escalation.
+    Of n first votes a quarter is expected to need a second, half of those an expert. Where the round's `n_steps`
+    (votes of `cost_usd` and `seconds` each) already took more than that, less is left. Unchanged without both.
     """
-    if rule.escalation == "none":
-        return rule
-    share = 1 / (1 + CONTRADICTED + (CONTRADICTED / 2 if rule.escalation == "expert" else 0.0))
-    votes = math.ceil(rule.budget_votes * share - TOLERANCE)
-    scaled = {name: None if (left := getattr(rule, name)) is None else left * share
-              for name in ("budget_usd", "budget_hours")}
-    return rule.model_copy(update={"budget_votes": votes, **scaled})
+    steps = CONTRADICTED * {"none": 0.0, "second": 1.0, "expert": 1.5}[rule.escalation]
+    share = 1 / (1 + steps)
+    left = {"budget_usd": n_steps * cost_usd, "budget_hours": n_steps * seconds / 3600}
+    scaled = {name: None if (whole := getattr(rule, name)) is None else max(0.0, min(whole * share, whole - taken))
+              for name, taken in left.items()}
+    votes = min(math.ceil(rule.budget_votes * share - TOLERANCE), rule.budget_votes - n_steps)
+    return rule.model_copy(update={"budget_votes": max(0, votes), **scaled})
 
 
 def escalate(
     asked: pl.DataFrame, people: pl.DataFrame, judged: pl.DataFrame, rounds: pl.DataFrame, doubts: pl.DataFrame,
-    rule: Routing, cost_usd: float, seed: int,
+    rule: Routing, cost_usd: float, seconds: float, seed: int,
 ) -> pl.DataFrame:
     """Frame ROUTES of the next steps, as many as the leftover budget of each pair's round pays for.
 
@@ -53,13 +54,13 @@ def escalate(
 
     A pair with an open route waits. Two people of different verdicts: an expert, once (`escalation = "expert"`).
     One person whose verdict is not that of the judges: a second. Opinions none of which is sound: another one,
-    whatever `escalation` is. Verdicts are three-way (`outcomes.verdict`). A route that came to an end without a vote
-    costs nothing.
+    whatever `escalation` is. Verdicts are three-way (`outcomes.verdict`). A vote takes `seconds` of the rule's hours;
+    a route that came to an end without a vote costs nothing.
     Where the budget does not reach, or would leave too little for the experts to come, experts come first, then the
     pairs on which the judges were surest, then chance by content. Nothing prefers a letter.
     """
     steps = _steps(asked, people, judged, doubts, rule.escalation)
-    left = _left(asked, rounds, cost_usd)
+    left = _left(asked, rounds, cost_usd, None if rule.budget_hours is None else 3600 * rule.budget_hours / seconds)
     certainty = pl.max_horizontal("p_a", "p_tie", p_b(pl.col("p_a"), pl.col("p_tie"))).round(DECIMALS).fill_null(0)
     chance = uniform_expr(seed, [pl.lit("escalation"), "round_id", "pair_id"])
     ranked = steps.join(left, on="round_id").with_columns(certainty=certainty, chance=chance).sort(
@@ -110,13 +111,19 @@ def _reason(escalation: str) -> pl.Expr:
     )
 
 
-def _left(asked: pl.DataFrame, rounds: pl.DataFrame, cost_usd: float) -> pl.DataFrame:
-    """(round_id, n_left): human votes that each round's budget still pays for."""
-    paid = asked.filter(pl.col("outcome").is_null() | (pl.col("outcome") == "voted")).group_by("round_id").agg(
+def is_charged() -> pl.Expr:
+    """Whether a route counts against its round's budget: while its task is open, and for good if it was voted on."""
+    return pl.col("outcome").is_null() | (pl.col("outcome") == "voted")
+
+
+def _left(asked: pl.DataFrame, rounds: pl.DataFrame, cost_usd: float, in_time: float | None) -> pl.DataFrame:
+    """(round_id, n_left): votes that each round's budgets still allow; `in_time` are those of its hours."""
+    paid = asked.filter(is_charged()).group_by("round_id").agg(
         n=pl.len().cast(pl.Int64), usd=pl.col("cost_usd").sum())
     money = ((pl.col("budget_usd") - pl.col("usd")) / cost_usd + TOLERANCE).floor() if cost_usd > 0 else pl.lit(None)
+    votes = pl.min_horizontal("budget_votes", pl.lit(None if in_time is None else math.floor(in_time + TOLERANCE)))
     return rounds.join(paid, on="round_id", how="left").with_columns(pl.col("n", "usd").fill_null(0)).select(
-        "round_id", n_left=pl.min_horizontal(pl.col("budget_votes") - pl.col("n"), money.cast(pl.Int64)))
+        "round_id", n_left=pl.min_horizontal(votes - pl.col("n"), money.cast(pl.Int64)))
 
 
 def _as_routes(steps: pl.DataFrame, cost_usd: float) -> pl.DataFrame:

@@ -41,6 +41,23 @@ def test_an_answer_that_arrives_is_counted_once() -> None:
     assert following.filter(pl.col("pair_id") == pair)["expected_gain"].to_list() == first["expected_gain"].to_list()
 
 
+def test_what_is_not_charged_leaves_the_budget_and_is_not_asked_again() -> None:
+    """Of nine votes two are asked: one was skipped, which costs nothing, and another pair takes its place."""
+    by = rule(votes=9, audit_share=0.0)
+    first = choose(pool(), by, SKILL, COST, "round", 1, limit=2)
+    skipped = first.with_columns(is_answered=pl.lit(True), is_charged=pl.Series([False, True]))
+    following = choose(pool(), by, SKILL, COST, "round", 1, already=skipped)
+    assert following.height == 8
+    assert set(first["pair_id"]).isdisjoint(following["pair_id"])
+
+
+def test_the_chance_to_be_audited_is_that_of_the_first_draw() -> None:
+    by = rule(votes=9, audit_share=0.5)
+    first = choose(pool(), by, SKILL, COST, "round", 1, limit=6)
+    later = choose(pool().tail(20), by, SKILL, COST, "round", 1, already=first)
+    assert later["propensity"].unique().to_list() == first["propensity"].unique().to_list()
+
+
 def test_length_asks_where_the_responses_differ_most() -> None:
     longest = pool(length_b=list(range(10, 50)))
     routes = choose(longest, rule("length", 3, audit_share=0.0), SKILL, COST, "round", 1)

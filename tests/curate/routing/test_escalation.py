@@ -45,7 +45,7 @@ def judged(**pairs: tuple[float, float]) -> pl.DataFrame:
 def steps(routes: pl.DataFrame, said: pl.DataFrame, judges: pl.DataFrame, escalation: str = "expert",
           rounds: pl.DataFrame = ROUNDS, **doubted: str) -> pl.DataFrame:
     rule = Routing.model_validate({"escalation": escalation})
-    found = escalate(routes, said, judges, rounds, doubts(**doubted), rule, 0.25, 3)
+    found = escalate(routes, said, judges, rounds, doubts(**doubted), rule, 0.25, 60.0, 3)
     return found.select("pair_id", "to", "ordinal", "reason").sort("pair_id")
 
 
@@ -143,10 +143,19 @@ def test_steps_keep_to_the_leftover_money() -> None:
     assert found["pair_id"].to_list() == ["q"]  # of 1 USD, 0.75 are gone
 
 
+def test_steps_keep_to_the_leftover_hours() -> None:
+    """Five votes of a quarter of an hour are all that 1.3 hours hold, and three are gone."""
+    routes = asked(*((pair, 0, "voted") for pair in "pqs"))
+    said = people(*((pair, "ann", B) for pair in "pqs"))
+    rule = Routing(escalation="second", budget_hours=1.3)
+    found = escalate(routes, said, judged(p=SURE_A, q=SURE_A, s=SURE_A), ROOMY, doubts(), rule, 0.25, 900.0, 3)
+    assert found.height == 2
+
+
 def test_a_step_is_charged_to_the_pair_s_newest_round_and_numbered_after_its_routes_there() -> None:
     routes = pl.concat([asked(("p", 0, "voted")), asked(("p", 0, "voted"), round_id="r2", n=2)])
     rule = Routing(escalation="second")
-    found = escalate(routes, people(("p", "ann", B)), judged(p=SURE_A), ROUNDS, doubts(), rule, 0.25, 3)
+    found = escalate(routes, people(("p", "ann", B)), judged(p=SURE_A), ROUNDS, doubts(), rule, 0.25, 60.0, 3)
     assert found.select("round_id", "ordinal", "cost_usd", "propensity", "is_audit", "features").rows() == [
         ("r2", 1, 0.25, 0.5, False, '{"pair_id":"p"}')]
 
@@ -157,8 +166,8 @@ def test_swapping_the_letters_mirrors_the_verdicts_and_changes_nothing_else() ->
     judges = judged(p=SURE_A, q=RATHER_A, s=(0.1, 0.2), t=SURE_A)
     turn = (1 - pl.col("p_a") - pl.col("p_tie")).round(9).alias("p_a")
     rule = Routing(escalation="expert")
-    one = escalate(routes, said, judges, ROOMY, doubts(), rule, 0.25, 3)
-    other = escalate(routes, said.with_columns(turn), judges.with_columns(turn), ROOMY, doubts(), rule, 0.25, 3)
+    one = escalate(routes, said, judges, ROOMY, doubts(), rule, 0.25, 60.0, 3)
+    other = escalate(routes, said.with_columns(turn), judges.with_columns(turn), ROOMY, doubts(), rule, 0.25, 60.0, 3)
     assert_frame_equal(one.drop("reason"), other.drop("reason"))
     assert one.height == 4
 
@@ -168,9 +177,9 @@ def test_no_order_of_rows_changes_a_step() -> None:
     said = people(*((pair, "ann", B) for pair in "pqs"))
     judges = judged(p=SURE_A, q=SURE_A, s=SURE_A)
     rule, doubted = Routing(escalation="expert"), doubts(p="too_fast", q="drifts")
-    one = escalate(routes, said, judges, ROUNDS, doubted, rule, 0.25, 3)
+    one = escalate(routes, said, judges, ROUNDS, doubted, rule, 0.25, 60.0, 3)
     assert one.height == 1
-    other = escalate(routes[::-1], said[::-1], judges[::-1], ROUNDS[::-1], doubted[::-1], rule, 0.25, 3)
+    other = escalate(routes[::-1], said[::-1], judges[::-1], ROUNDS[::-1], doubted[::-1], rule, 0.25, 60.0, 3)
     assert_frame_equal(one, other)
 
 
@@ -182,3 +191,12 @@ def test_a_share_of_the_budget_is_set_aside_for_what_first_votes_will_call_for(e
     assert rule.budget_usd == pytest.approx(25.0 * (votes / 100), abs=0.1)
     assert rule.budget_hours is None
     assert first_votes(Routing(escalation="second", budget_votes=1)).budget_votes == 1
+
+
+def test_steps_beyond_what_was_set_aside_are_taken_from_the_first_votes() -> None:
+    rule = Routing(escalation="second", budget_votes=100, budget_usd=50.0, budget_hours=2.0)
+    few, many = (first_votes(rule, n, cost_usd=0.5, seconds=60.0) for n in (20, 30))
+    assert few == first_votes(rule)
+    assert (few.budget_votes, few.budget_usd, few.budget_hours) == (80, 40.0, 1.6)
+    assert (many.budget_votes, many.budget_usd, many.budget_hours) == (70, 35.0, 1.5)
+    assert first_votes(rule, 200).budget_votes == 0

@@ -1,4 +1,4 @@
-"""What routing is worth where the truth is known: frozen worlds, a 10 % budget in five waves; the audit's coverage.
+"""What routing is worth where the truth is known: frozen worlds, a 10 % budget in waves; the audit's coverage.
 
 Per world and seed: the error of the labels after a method has spent the budget, and from it
 (all AI − method) / (all AI − oracle). Every method has the same budget, audit share, consensus
@@ -11,7 +11,8 @@ that the world's maker would compute from signs and votes: what is left to learn
 
 `--coverage`: how often the audit's nominal 95 % interval holds the error of the labels, over draws of a world.
 
-Constants of the router were chosen on seeds 100 to 103; seeds 0 to 5 are reported.
+`--waves`: of one wave nothing can be learned for the next, which is what batch mode has within a round; of many, what
+continuous mode has. Constants of the router were chosen on seeds from 100 on; seeds 0 to 23 are reported.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from curate.routing.wrongness import calibrated
 from schemas.errors import InputError, TiebreakError
 from schemas.people import Routing
 
-SHARE, N_WAVES, AUDIT_SHARE, SEEDS = 0.1, 5, 0.05, 6
+SHARE, N_WAVES, AUDIT_SHARE, SEEDS = 0.1, 5, 0.05, 24
 KNOWN = "value, P(wrong) known"
 ROUTED = ("random", "disagreement", "value", KNOWN)
 COVERED = ("ai08_human05_auroc75", "ai15_human15_auroc75", "ai25_human15_auroc75")
@@ -47,9 +48,9 @@ ONCE = ("random", "disagreement")
 Ints = NDArray[np.int64]
 
 
-def waves(budget: int) -> list[int]:
-    """A budget in parts that differ by at most one vote."""
-    return [budget * (k + 1) // N_WAVES - budget * k // N_WAVES for k in range(N_WAVES)]
+def waves(budget: int, n: int = N_WAVES) -> list[int]:
+    """A budget in `n` parts that differ by at most one vote."""
+    return [budget * (k + 1) // n - budget * k // n for k in range(n)]
 
 
 def label_error(world: World, n_bought: Ints) -> float:
@@ -57,10 +58,10 @@ def label_error(world: World, n_bought: Ints) -> float:
     return float((posterior(world, n_bought).argmax(axis=1) != world.truth).mean())
 
 
-def spend(world: World, method: str, budget: int) -> Ints:
+def spend(world: World, method: str, budget: int, n_waves: int = N_WAVES) -> Ints:
     """(n) votes bought of each pair by a method of the product."""
     n_bought, skill = np.zeros(len(world.truth), dtype=np.int64), 1 - world.terms.human_error
-    for wave, votes in enumerate(waves(budget)):
+    for wave, votes in enumerate(waves(budget, n_waves)):
         rule = Routing.model_validate({
             "method": "value" if method == KNOWN else method, "budget_votes": votes, "audit_share": AUDIT_SHARE,
         })
@@ -112,7 +113,7 @@ def _needed(world: World, n_bought: Ints) -> Ints:
     return np.where(gap > 0, np.floor(gap / pull) + 1, 0).astype(np.int64)
 
 
-def measured(terms: Terms, seeds: Iterable[int]) -> pl.DataFrame:
+def measured(terms: Terms, seeds: Iterable[int], n_waves: int = N_WAVES) -> pl.DataFrame:
     """(world, seed, method, error, ratio): label error, and the share of the oracle's improvement reached."""
     rows = []
     for seed in seeds:
@@ -120,7 +121,7 @@ def measured(terms: Terms, seeds: Iterable[int]) -> pl.DataFrame:
         budget = round(SHARE * terms.n_pairs)
         nothing = np.zeros(terms.n_pairs, dtype=np.int64)
         errors = {"all AI": label_error(world, nothing), "oracle": label_error(world, oracle(world, budget))}
-        errors |= {m: label_error(world, spend(world, m, budget)) for m in ROUTED}
+        errors |= {m: label_error(world, spend(world, m, budget, n_waves)) for m in ROUTED}
         most = errors["all AI"] - errors["oracle"]
         rows += [(terms.name, seed, m, e, (errors["all AI"] - e) / most) for m, e in errors.items()]
     return pl.DataFrame(rows, schema=["world", "seed", "method", "error", "ratio"], orient="row")
@@ -195,15 +196,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Routing and its audit where the truth is known.")
     parser.add_argument("--world", action="append", default=[], help="default: each")
     parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--waves", type=int, default=N_WAVES, help="in which the budget is spent")
     parser.add_argument("--coverage", action="store_true", help="the audit instead of the router")
     parser.add_argument("--runs", type=int, default=1000, help="of --coverage")
     asked = parser.parse_args(arguments)
     try:
-        if asked.seeds < 2 or asked.runs < 2:
-            raise InputError(f"{asked.seeds} seeds, {asked.runs} runs", expected="at least two of each")
+        if asked.seeds < 2 or asked.runs < 2 or asked.waves < 1:
+            raise InputError(f"{asked.seeds} seeds, {asked.runs} runs, {asked.waves} waves",
+                             expected="at least two seeds, two runs, one wave")
         with timed() as took:
             told = report_coverage(asked.runs) if asked.coverage else report(pl.concat(
-                [measured(terms, range(asked.seeds)) for terms in all_worlds(asked.world)]))
+                [measured(terms, range(asked.seeds), asked.waves) for terms in all_worlds(asked.world)]))
     except TiebreakError as error:
         print(error, file=sys.stderr)
         return error.exit_code

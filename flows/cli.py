@@ -228,6 +228,14 @@ def diff(
 
 
 @app.command()
+def cycles(version: str, as_json: Json = False) -> None:
+    """Cycles of wins (a over b, b over c, c over a) in a version, and the pair that is the weakest of each."""
+    from flows import commands
+
+    printed(commands.cycles(_State.root, version), as_json)
+
+
+@app.command()
 def verify(
     version: str,
     recompute: Annotated[bool, typer.Option("--recompute", help="Settle again from the votes and compare.")] = False,

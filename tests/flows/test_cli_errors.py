@@ -29,7 +29,7 @@ def tiebreak(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("arguments", [
     ("status",), ("run", "--direct"), ("run", "--dry-run"), ("judge",), ("route",), ("versions",), ("report",),
     ("tag", "d@1", "prod"), ("diff", "d@1", "d@2"), ("verify", "d@1"), ("export", "d@1", "--out", "x"),
-    ("sql", "SELECT 1"),
+    ("sql", "SELECT 1"), ("cycles", "d@1"),
     ("card", "d@1"), ("why", NOBODY), ("judges",), ("annotators",), ("models",), ("serve",), ("serve", "--stop"),
     ("route", "--explain", NOBODY), ("run", "--abandon"), ("gc",), ("backup", "--out", "x"),
     ("redact", "--voter", "ann", "--reason", "r"),

@@ -230,9 +230,9 @@ def diff(
 @app.command()
 def cycles(version: str, as_json: Json = False) -> None:
     """Cycles of wins (a over b, b over c, c over a) in a version, and the pair that is the weakest of each."""
-    from flows import commands
+    from flows import ranking
 
-    printed(commands.cycles(_State.root, version), as_json)
+    printed(ranking.cycles(_State.root, version), as_json)
 
 
 @app.command()

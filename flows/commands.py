@@ -244,22 +244,6 @@ def diff(root: Path, a: str, b: str, is_listed: bool) -> pl.DataFrame:
     return changes.group_by("change").len("n_pairs").sort("change")
 
 
-def cycles(root: Path, version: str) -> pl.DataFrame:
-    """(prompt_id, n_responses, cyclic_share, weakest_pair, lead, cycle_lead) of a version's cycles of wins.
-
-    What no ranking of the responses can hold, the most cyclic prompt first; a cycle ends where its weakest pair turns.
-    """
-    from curate.consensus.cycles import cyclic_share, weakest_pairs
-
-    dataset, n = resolve(root, version)
-    with Reader(root) as reader:
-        graph = reader.query("version_graph", dataset=dataset, n=n)
-    weakest = weakest_pairs(graph, graph).join(cyclic_share(graph, graph), on="prompt_id")
-    return weakest.select(
-        "prompt_id", "n_responses", "cyclic_share", pl.col("pair_id").alias("weakest_pair"), "lead", "cycle_lead"
-    ).sort("cyclic_share", "prompt_id", "weakest_pair", descending=[True, False, False])
-
-
 def verify(root: Path, version: str, is_recomputed: bool) -> Facts:
     """Recompute a version's fingerprint; raises RefusedError when it differs."""
     from flows.verifying import verify_version

@@ -55,11 +55,11 @@ browser: ## headless Chromium, for the tests that look at pages (Debian and Ubun
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver fonts-dejavu-core >/dev/null \
 	  || { echo "no Chromium and apt-get cannot install it; next: install Chromium by hand" >&2; exit 2; }
 
-check: setup ## before every commit: ruff, mypy --strict, fast tests, house rules, docs (about 1 minute)
-	@$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/pytest -q -n 2 -m "not service" && echo "check: passed in $$SECONDS s"
+check: setup ## before every commit: ruff, mypy --strict, fast tests, house rules, docs (half a minute)
+	@$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/pytest -q -n 2 -m "not service and not slow" && echo "check: passed in $$SECONDS s"
 
-test: check ## check, then tests that start servers, kill processes or read all real data (about half an hour cold)
-	@$(BIN)/pytest -m service -n 2 --dist loadfile --durations 40 && echo "test: passed, service tests in $$SECONDS s"
+test: check ## check, then slow tests and those that start servers, kill processes or read all real data (about half an hour cold)
+	@$(BIN)/pytest -m "slow or service" -n 2 --dist loadfile --durations 40 && echo "test: passed, service tests in $$SECONDS s"
 
 torture: setup ## the service tests with 1,000 faults and 50 random kills (long; TIEBREAK_SEED=n repeats a run)
 	@TIEBREAK_KILLS=50 TIEBREAK_FAULTS=1000 $(BIN)/pytest -m service

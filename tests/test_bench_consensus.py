@@ -88,6 +88,7 @@ def test_votes_by_position_come_back_as_they_were() -> None:
     assert (by_position(turned, votes) == outcomes(votes)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [m for m in METHODS if m != "global frequency"])
 def test_every_method_foretells_hidden_votes_better_than_the_global_frequency(name: str) -> None:
     full = world(n_groups=16)
@@ -97,6 +98,7 @@ def test_every_method_foretells_hidden_votes_better_than_the_global_frequency(na
     assert scored(p, outcomes(hidden))[:, 0].mean() < scored(base, outcomes(hidden))[:, 0].mean() - 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(METHODS))
 def test_what_a_method_foretells_does_not_depend_on_what_was_hidden(name: str) -> None:
     """The hidden rows reach a method with their outcomes; turning those round must change nothing."""

@@ -85,6 +85,7 @@ def test_waves_are_four_to_a_step_and_leave_the_last_fifth() -> None:
     assert all(before == earlier for (before, _, _), (_, earlier, _) in zip(waves[1:], waves, strict=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["random", "length", "disagreement", "active_lab", "value"])
 def test_every_method_spends_its_wave_on_votes_that_are_for_sale(method: str) -> None:
     on = market(world(), majority, 1)

@@ -84,6 +84,7 @@ def test_the_same_seed_is_the_same_world() -> None:
     assert not draw(terms, 1).known.equals(draw(terms, 2).known)
 
 
+@pytest.mark.slow
 def test_the_panel_is_calibrated_and_who_knows_all_signs_knows_more() -> None:
     world = draw(Terms(**{**vars(small("ai15_human05_auroc75")), "n_pairs": 40_000}), 1)
     nothing = np.zeros(40_000, dtype=np.int64)

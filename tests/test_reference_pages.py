@@ -45,6 +45,7 @@ def fields(title: str, page: str) -> dict[str, tuple[str, str]]:
     return {name: (said, told) for name, said, told in re.findall(r"^\| `(\w+)` \| (.+?) \| (.*?) \|$", body, re.M)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_a_reference_page_is_what_the_code_says(written: dict[str, str], page: str) -> None:
     assert (DOCS / page).read_text() == written[page], f"docs/{page}: {NEXT}"

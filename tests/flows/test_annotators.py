@@ -127,6 +127,7 @@ def test_each_annotator_has_a_page_with_the_gold_that_was_missed(root: Path, tmp
     assert feedback(root, tmp_path / "pages") == written
 
 
+@pytest.mark.slow
 def test_without_an_answer_there_is_no_page_and_no_card(migrated: Path, tmp_path: Path) -> None:
     assert annotators(migrated).height == 0
     assert pay_report(migrated).height == 0

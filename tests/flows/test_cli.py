@@ -49,6 +49,7 @@ def routed(ws: Path) -> str:
         return str(reader.sql("SELECT pair_id::VARCHAR FROM routes ORDER BY ALL").row(0)[0])
 
 
+@pytest.mark.slow
 def test_init_makes_a_workspace_with_a_recipe_once_and_never_overwrites_it(tiebreak: Tiebreak, tmp_path: Path) -> None:
     first = tiebreak(tmp_path / "ws", "init")
     assert (first.code, first.err) == (0, "")
@@ -60,6 +61,7 @@ def test_init_makes_a_workspace_with_a_recipe_once_and_never_overwrites_it(tiebr
     assert (tmp_path / "ws" / "recipe.toml").read_text() == 'dataset = "mine"\n'
 
 
+@pytest.mark.slow
 def test_the_recipe_that_init_writes_can_be_run(tiebreak: Tiebreak, tmp_path: Path) -> None:
     tiebreak(tmp_path / "ws", "init")
     said = tiebreak(tmp_path / "ws", "run", "--dry-run")

@@ -26,6 +26,7 @@ def tiebreak(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     return in_process(capsys, monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [
     ("status",), ("run", "--direct"), ("run", "--dry-run"), ("judge",), ("route",), ("versions",), ("report",),
     ("tag", "d@1", "prod"), ("diff", "d@1", "d@2"), ("verify", "d@1"), ("export", "d@1", "--out", "x"),
@@ -44,6 +45,7 @@ def test_without_a_workspace_every_command_says_how_to_make_one(
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_a_source_is_not_taken_into_no_workspace(tiebreak: Tiebreak, tmp_path: Path) -> None:
     (tmp_path / "s.jsonl").write_text(ONE_PAIR)
     said = tiebreak(tmp_path / "none", "ingest", str(tmp_path / "s.jsonl"))
@@ -65,6 +67,7 @@ def test_a_recipe_that_cannot_be_meant_is_refused_by_its_field(
     assert seen in said.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", [
     "SELEC 1", "FROM nowhere", *(
         pytest.param(query, marks=pytest.mark.service) for query in (

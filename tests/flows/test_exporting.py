@@ -87,6 +87,7 @@ def test_no_message_has_an_empty_key_or_a_key_that_others_lack() -> None:
     assert every.null_count().row(0) == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NASTY)
 def test_a_text_survives_byte_for_byte_wherever_it_stands(name: str, tmp_path: Path) -> None:
     text = NASTY[name]

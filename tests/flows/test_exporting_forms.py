@@ -90,6 +90,7 @@ def test_the_same_words_to_another_prompt_are_another_response() -> None:
     assert rows["response_key"].n_unique() == 4
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.1, 0.5, 0.9])), max_size=12))
 def test_no_response_stands_twice_and_order_and_letters_decide_nothing(drawn: list[tuple[int, int, float]]) -> None:
     pairs = [(a, b, p) for a, b, p in drawn if a != b]
@@ -114,6 +115,7 @@ def test_the_card_states_the_balance_of_true_and_false(tmp_path: Path) -> None:
     assert "`desirable_weight=3.00`" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["trl", "openrlhf", "hf", "kto", "parquet"])
 def test_a_version_without_pairs_is_an_export_without_rows(form: str, tmp_path: Path) -> None:
     assert write_export(members().clear(), VERSION, tmp_path / "out", form).n_rows == 0

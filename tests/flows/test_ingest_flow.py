@@ -161,6 +161,7 @@ def test_a_failure_in_the_middle_of_writing_leaves_no_row_of_any_table(
     assert ingest(store, str(folder)).new["votes"] == 3
 
 
+@pytest.mark.slow
 def test_a_dry_run_reads_everything_and_writes_nothing(store: Store, folder: Path) -> None:
     before = content(store)
     report = ingest(store, str(folder), is_dry_run=True)
@@ -188,6 +189,7 @@ def test_a_column_to_group_by_that_is_not_there_is_refused(store: Store, folder:
         ingest(store, str(folder), group_by="topic")
 
 
+@pytest.mark.slow
 def test_columns_that_are_not_read_are_named(store: Store, tmp_path: Path) -> None:
     file = write_rows(tmp_path / "wide.jsonl", pair(0, favourite_colour="blue"))
     assert any("favourite_colour" in line for line in ingest(store, str(file), is_dry_run=True).lines())

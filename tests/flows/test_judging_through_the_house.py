@@ -31,6 +31,7 @@ def members(store: Store) -> pl.DataFrame:
         return writer.query("version_members", dataset="d", n=1)
 
 
+@pytest.mark.slow
 def test_what_a_judge_prefers_in_both_orders_is_what_the_export_calls_chosen(store: Store) -> None:
     run_only(stubborn_turn(store, StubbornJudge(prefers_bad)), *LABELLING)
     rows = trl(members(store))
@@ -39,6 +40,7 @@ def test_what_a_judge_prefers_in_both_orders_is_what_the_export_calls_chosen(sto
     assert all(rejected[-1]["content"].startswith("good") for rejected in rows["rejected"])
 
 
+@pytest.mark.slow
 def test_a_judge_that_always_says_first_makes_no_label(store: Store) -> None:
     run_only(stubborn_turn(store, StubbornJudge(lambda first, second: "1")), *LABELLING)
     assert members(store).filter(pl.col("action") != "drop").height == 0

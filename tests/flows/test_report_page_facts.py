@@ -187,6 +187,7 @@ def test_before_the_first_version_the_headline_says_what_is_under_way(store: Sto
     assert told[:2] == ["Round 2 of hand is under way and has released no version yet.", "Stages done: none."]
 
 
+@pytest.mark.slow
 def test_the_macro_of_transitions_is_there_for_analysts(store: Store) -> None:
     with Reader(store.workspace.root) as empty:
         rows = empty.sql("SELECT change, count(*) AS n FROM version_transitions('hand', 1, 2) GROUP BY change")

@@ -44,6 +44,7 @@ def cells(line: str) -> list[str]:
     return re.split(r"  +", line.strip())
 
 
+@pytest.mark.slow
 def test_before_the_first_round_it_says_what_to_do(store: Store) -> None:
     assert report(store.workspace.root, None) == "no round yet; next: tiebreak run"
 

@@ -253,6 +253,7 @@ def test_a_prompt_that_two_sources_put_into_two_groups_is_in_the_same_group_in_e
     assert len({group for _, group in found[0]}) == 1  # topics of 3 and of 5 are linked by the prompts they share
 
 
+@pytest.mark.slow
 def test_a_round_open_under_another_recipe_is_refused_with_what_to_do(store: Store, unpublished: None) -> None:
     stubborn_turn(store, StubbornJudge(lambda first, second: "1"))
     with pytest.raises(RefusedError, match="round 1 of d is open under another recipe") as refusal:
@@ -271,6 +272,7 @@ def test_an_open_round_goes_on_and_a_closed_one_is_followed_by_the_next(store: S
     assert following.round_id != opened.round_id
 
 
+@pytest.mark.slow
 def test_a_second_process_in_a_dataset_s_round_is_refused_and_told_who_is_in_it(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

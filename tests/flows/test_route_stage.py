@@ -61,6 +61,7 @@ def test_what_is_believed_is_the_prior_without_people_joined_by_what_they_said()
         pytest.approx(a / (a + tie + b), abs=1e-6), pytest.approx(tie / (a + tie + b), abs=1e-6))
 
 
+@pytest.mark.slow
 def test_clusters_are_looked_for_only_where_diversity_is_asked_for() -> None:
     assert told()["cluster"].is_null().all()
     assert told(diversity=0.5)["cluster"].is_not_null().all()

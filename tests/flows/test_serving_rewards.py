@@ -111,18 +111,21 @@ def with_row(store: Store, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     (store.workspace.root / "settings.toml").write_text(f'inference_python = "{sys.executable}"\n')
 
 
+@pytest.mark.slow
 def test_a_head_on_features_needs_no_server_and_says_so(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     with_row(Store(workspace.root), monkeypatch, "linear")
     with pytest.raises(RefusedError, match=r"is a head on features.*no server is needed"):
         serve(workspace.root, "d-1-x", None, 0, lambda line: None)
 
 
+@pytest.mark.slow
 def test_changed_weights_start_no_server(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     with_row(Store(workspace.root), monkeypatch, "trl")
     with pytest.raises(RefusedError, match="sha256"):
         serve(workspace.root, "d-1-x", None, 0, lambda line: None)
 
 
+@pytest.mark.slow
 def test_an_unknown_model_is_named_and_where_none_is_promoted_that_is_said(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +136,7 @@ def test_an_unknown_model_is_named_and_where_none_is_promoted_that_is_said(
         serve(workspace.root, None, None, 0, lambda line: None)
 
 
+@pytest.mark.slow
 def test_a_second_server_of_one_model_is_refused_and_names_the_first(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, model: Trained
 ) -> None:

@@ -45,6 +45,7 @@ def wait_for(truth: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_it_looks_once_at_the_start_and_once_per_wake_up() -> None:
     looks: list[float] = []
     with listening(lambda: looks.append(time.monotonic())) as receiver:
@@ -53,6 +54,7 @@ def test_it_looks_once_at_the_start_and_once_per_wake_up() -> None:
         wait_for(lambda: len(looks) == 2)
 
 
+@pytest.mark.slow
 def test_posts_during_a_look_are_answered_at_once_and_make_one_more_look() -> None:
     begun, may_end, looks = threading.Event(), threading.Event(), []
 
@@ -71,6 +73,7 @@ def test_posts_during_a_look_are_answered_at_once_and_make_one_more_look() -> No
         assert len(looks) == 2
 
 
+@pytest.mark.slow
 def test_what_is_no_post_wakes_nobody() -> None:
     looks: list[int] = []
     with listening(lambda: looks.append(1)) as receiver:
@@ -101,6 +104,7 @@ def test_floods_and_garbage_do_not_stop_it() -> None:
         wait_for(lambda: len(looks) > before)
 
 
+@pytest.mark.slow
 def test_a_platform_that_is_down_is_told_of_and_looked_at_again() -> None:
     said: list[str] = []
     looks: list[int] = []

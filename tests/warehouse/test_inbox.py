@@ -20,6 +20,7 @@ def n_calls(store: Store) -> int:
         return int(writer.query("n_rows")["calls"][0])
 
 
+@pytest.mark.slow
 def test_a_recorded_call_reaches_the_database_once(store: Store) -> None:
     with store.inbox("w") as inbox:
         inbox.record(call("x"))
@@ -29,6 +30,7 @@ def test_a_recorded_call_reaches_the_database_once(store: Store) -> None:
     assert list(store.workspace.inbox.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_torn_last_line_is_a_call_that_was_never_acknowledged(store: Store) -> None:
     with store.inbox("w") as inbox:
         inbox.record(call("x"))
@@ -37,6 +39,7 @@ def test_a_torn_last_line_is_a_call_that_was_never_acknowledged(store: Store) ->
     assert n_calls(store) == 1
 
 
+@pytest.mark.slow
 def test_the_file_of_a_living_worker_is_absorbed_and_left_to_it(store: Store) -> None:
     with store.inbox("w") as inbox:
         inbox.record(call("x"))
@@ -46,6 +49,7 @@ def test_the_file_of_a_living_worker_is_absorbed_and_left_to_it(store: Store) ->
     assert n_calls(store) == 2
 
 
+@pytest.mark.slow
 def test_a_segment_is_there_whole_or_not_at_all(store: Store) -> None:
     frames = world()
     with store.write("test") as writer:
@@ -87,6 +91,7 @@ def test_calls_of_a_worker_that_was_killed_are_not_lost(store: Store) -> None:
     assert n_calls(store) == 50
 
 
+@pytest.mark.slow
 def test_a_full_disk_tears_one_line_and_glues_no_other_to_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = os.write
     with store.inbox("w") as inbox:

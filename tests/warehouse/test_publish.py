@@ -69,6 +69,7 @@ def test_a_moved_workspace_answers_as_before(store: Store, tmp_path: Path) -> No
         assert reader.sql("SELECT count(*) AS n FROM texts")["n"].item() == 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", [
     "SELECT 1; SELECT 2",
     "CREATE TABLE t (x INTEGER)",
@@ -84,6 +85,7 @@ def test_sql_from_a_user_reaches_nothing_but_the_published_files(migrated: Path,
         reader.sql(query)
 
 
+@pytest.mark.slow
 def test_a_wrong_query_is_an_error_with_the_next_step(migrated: Path) -> None:
     with Reader(migrated) as reader, pytest.raises(InputError, match="SHOW TABLES"):
         reader.sql("SELECT nothing FROM nowhere")

@@ -22,6 +22,7 @@ ASKED = {"criterion": "overall", "sources": []}
 NOBODY = {"panel": pl.DataFrame(schema={"voter": pl.String, "instrument": pl.String})}
 
 
+@pytest.mark.slow
 def test_appending_the_same_rows_twice_appends_them_once(store: Store) -> None:
     frames = world()
     with store.write("test") as writer:
@@ -32,6 +33,7 @@ def test_appending_the_same_rows_twice_appends_them_once(store: Store) -> None:
     assert set(second.values()) == {0}
 
 
+@pytest.mark.slow
 def test_votes_are_numbered_densely_in_the_order_of_their_transactions(store: Store) -> None:
     frames = world()
     with store.write("test") as writer:
@@ -41,6 +43,7 @@ def test_votes_are_numbered_densely_in_the_order_of_their_transactions(store: St
         writer.check()
 
 
+@pytest.mark.slow
 def test_a_frame_that_breaks_its_contract_leaves_nothing_of_its_transaction(store: Store) -> None:
     frames = world()
     with store.write("test") as writer:
@@ -49,6 +52,7 @@ def test_a_frame_that_breaks_its_contract_leaves_nothing_of_its_transaction(stor
         assert writer.append(frames)["pairs"] == 3
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_half_way_is_rolled_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = world()
     with store.write("test") as writer:
@@ -60,6 +64,7 @@ def test_a_write_that_fails_half_way_is_rolled_back(store: Store, monkeypatch: p
         assert writer.append({"pairs": frames["pairs"]})["pairs"] == 3
 
 
+@pytest.mark.slow
 def test_edits_and_retractions_are_new_rows_and_the_past_stays_readable(store: Store) -> None:
     frames = world(1)
     said = votes(frames["pairs"], "ann")
@@ -73,6 +78,7 @@ def test_edits_and_retractions_are_new_rows_and_the_past_stays_readable(store: S
     assert as_of == {1: [1.0], 2: [0.0], 3: []}
 
 
+@pytest.mark.slow
 def test_a_recorded_vote_is_no_opinion_until_it_is_bought(store: Store) -> None:
     frames = world(1)
     recorded = votes(frames["pairs"], "ann", status="recorded")
@@ -85,6 +91,7 @@ def test_a_recorded_vote_is_no_opinion_until_it_is_bought(store: Store) -> None:
         assert writer.query("sold_votes")["vote_id"].to_list() == recorded["vote_id"].to_list()
 
 
+@pytest.mark.slow
 def test_every_migration_column_is_a_contract_column_and_the_other_way_round(store: Store) -> None:
     with store.write("test"):
         pass
@@ -99,6 +106,7 @@ def test_every_migration_column_is_a_contract_column_and_the_other_way_round(sto
     connection.close()
 
 
+@pytest.mark.slow
 def test_every_check_of_the_house_finds_its_offender(store: Store) -> None:
     frames = world(1)
     stranger = votes(frames["pairs"], "nobody")

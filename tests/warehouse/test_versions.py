@@ -42,6 +42,7 @@ def state(writer: Writer, n: int) -> dict[str, tuple[float, str]]:
     return {row["pair_id"]: (row["p_a"], row["action"]) for row in members.iter_rows(named=True)}
 
 
+@pytest.mark.slow
 def test_only_what_differs_from_the_parent_is_stored(store: Store) -> None:
     pairs = world(4)["pairs"]
     with store.write("test") as writer:
@@ -80,6 +81,7 @@ def test_old_versions_stay_what_they_were_across_stored_bases(
     assert len(set(roots.values())) == len(roots)
 
 
+@pytest.mark.slow
 def test_a_fingerprint_ignores_the_order_of_rows_and_sees_every_value(store: Store) -> None:
     pairs = world(4)["pairs"]
     with store.write("test") as writer:
@@ -124,6 +126,7 @@ def test_a_diff_compares_states_and_not_operations(store: Store) -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["helpful", "helpful@", "helpful@x", "@"])
 def test_a_version_that_cannot_be_read_is_refused(name: str) -> None:
     with pytest.raises(InputError):

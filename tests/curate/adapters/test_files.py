@@ -36,6 +36,7 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, name: str) -> None:
     assert all(found[table].equals(expected[table]) for table in expected)
 
 
+@pytest.mark.slow
 def test_a_folder_is_all_its_data_files(tmp_path: Path) -> None:
     write(PAIRS, tmp_path / "pairs.parquet")
     write(pl.DataFrame({"pair_id": ["p0"], "annotator": ["x"], "vote": ["a"]}), tmp_path / "annotations.csv")
@@ -46,6 +47,7 @@ def test_a_folder_is_all_its_data_files(tmp_path: Path) -> None:
     assert convert(raw).counts["votes"] == 1
 
 
+@pytest.mark.slow
 def test_a_copy_in_another_folder_under_another_name_gives_the_same_ids(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     one = convert(read_source(write(PAIRS, tmp_path / "set.parquet"))).frames
@@ -61,6 +63,7 @@ def test_rejects_name_the_file_without_its_folder(tmp_path: Path) -> None:
         ("set", "set.jsonl", 2, "", "{oops ***", "one JSON object")]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_nul_or_lone_surrogate_in_a_text_is_refused(tmp_path: Path) -> None:
     row = '{"prompt": "%s", "response_a": "x", "response_b": "y"}\n'
     file = tmp_path / "set.jsonl"

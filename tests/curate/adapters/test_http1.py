@@ -77,6 +77,7 @@ def asked(handle: Handle, trusted: ssl.SSLContext, *bodies: bytes, host: str = "
     return asyncio.run(talk())
 
 
+@pytest.mark.slow
 def test_bodies_of_any_size_arrive_whole_over_tls(certificate: Path) -> None:
     own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     own.load_cert_chain(certificate)
@@ -93,6 +94,7 @@ def test_a_certificate_of_another_host_or_of_nobody_is_refused(certificate: Path
         asked(length, trusted, b"a", host=host, own=own)
 
 
+@pytest.mark.slow
 def test_a_connection_that_was_closed_while_idle_is_made_anew() -> None:
     assert asked(once, ssl.create_default_context(), b"a", b"b", host="127.0.0.1") == ["ok", "ok"]
 

@@ -55,6 +55,7 @@ def once(status: int, body: Any, method: str) -> Callable[[str, str], Reply | No
     return lambda how, path: (status, body) if how == method and left and left.pop() else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("status", "body", "words"), [
     (401, {"detail": "Invalid token."}, "Invalid token.*LABEL_STUDIO_TOKEN"),
     (403, {"detail": "You do not have permission"}, "permission.*administrator"),
@@ -92,6 +93,7 @@ def test_errors_hold_neither_token_nor_address_of_a_person(
     assert platform.system.startswith("label_studio/127.0.0.1:")
 
 
+@pytest.mark.slow
 def test_what_passes_is_asked_again_and_what_would_be_made_twice_is_not(
     pretended: Pretended, platform: LabelStudioPlatform
 ) -> None:
@@ -125,6 +127,7 @@ def test_a_token_that_is_none_is_refused_before_it_is_sent(token: str) -> None:
         LabelStudioPlatform(LabelStudio(url="http://127.0.0.1:9"), token)
 
 
+@pytest.mark.slow
 def test_a_personal_token_is_refreshed_and_refreshed_again_when_it_runs_out(pretended: Pretended, url: str) -> None:
     claims = base64.urlsafe_b64encode(json.dumps({"token_type": "refresh", "exp": 4102444800}).encode()).decode()
     platform = LabelStudioPlatform(LabelStudio(url=url), f"e30.{claims.rstrip('=')}.signed")
@@ -139,6 +142,7 @@ def test_a_personal_token_is_refreshed_and_refreshed_again_when_it_runs_out(pret
         platform.held("1")
 
 
+@pytest.mark.slow
 def test_a_project_is_found_by_its_mark_made_anew_when_deleted_and_not_touched_without_need(
     pretended: Pretended, platform: LabelStudioPlatform
 ) -> None:
@@ -168,6 +172,7 @@ def test_another_overlap_or_page_of_ours_is_brought_up_to_date(
     assert {k: pretended.projects[project][k] for k in project_options(newer)} == project_options(newer)
 
 
+@pytest.mark.slow
 def test_a_page_edited_by_hand_is_put_back_unless_answers_would_be_lost(
     pretended: Pretended, platform: LabelStudioPlatform
 ) -> None:
@@ -202,6 +207,7 @@ def test_cards_are_sent_once_in_few_requests_whatever_was_killed(
     assert len(pretended.tasks) == 1202
 
 
+@pytest.mark.slow
 def test_copies_of_an_import_that_was_still_running_are_taken_away_and_answered_ones_stay(
     pretended: Pretended, platform: LabelStudioPlatform
 ) -> None:
@@ -220,6 +226,7 @@ def test_copies_of_an_import_that_was_still_running_are_taken_away_and_answered_
     assert {str(i) for i in pretended.tasks} == set(sent.values())
 
 
+@pytest.mark.slow
 def test_an_import_without_ids_is_an_error_and_found_by_the_next_send(
     pretended: Pretended, platform: LabelStudioPlatform
 ) -> None:

@@ -61,6 +61,7 @@ def test_a_task_without_submissions_says_so_and_a_foreign_one_has_no_key(
         ("1", None, 0), ("2", None, 0), ("3", None, 0)]
 
 
+@pytest.mark.slow
 def test_the_watermark_is_the_newest_change_and_older_ones_are_read_again_within_the_overlap(
     pretended: Pretended, platform: LabelStudioPlatform
 ) -> None:
@@ -98,6 +99,7 @@ def test_an_empty_project_has_no_watermark(platform: LabelStudioPlatform) -> Non
     assert platform.pull("1", NOON).watermark_at == NOON
 
 
+@pytest.mark.slow
 def test_pages_go_on_after_the_last_id_though_tasks_are_deleted_meanwhile(
     pretended: Pretended, platform: LabelStudioPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +134,7 @@ def test_a_submission_without_its_fields_stops_the_reading(
         platform.pull("1", None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fields", "column", "value"), [
     ({"completed_by": None}, "user", None), ({"completed_by": {"id": 9, "email": "e@x"}}, "user", "9"),
     ({"lead_time": None}, "seconds", None), ({"lead_time": -1}, "seconds", None),

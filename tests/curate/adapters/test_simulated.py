@@ -112,10 +112,12 @@ def test_a_skilled_voter_is_mostly_right_and_an_adversarial_one_mostly_wrong(
     assert accuracy("coin", gold, world) < accuracy("fair", gold, world) < accuracy("sharp", gold, world)
 
 
+@pytest.mark.slow
 def test_a_voter_without_skill_is_a_coin(gold: pl.DataFrame, world: SimulatedWorld) -> None:
     assert abs(accuracy("coin", gold, world) - 0.5) < 3 * 0.5 / math.sqrt(N)
 
 
+@pytest.mark.slow
 def test_order_bias_shows_in_the_first_slot_rate(gold: pl.DataFrame, world: SimulatedWorld) -> None:
     def first_rate(judge: str) -> float:
         both = verdicts(judge, gold, world) + verdicts(judge, gold, world, is_swapped=True)
@@ -130,11 +132,13 @@ def test_length_bias_favours_the_longer_text(gold: pl.DataFrame, world: Simulate
     assert mean((wins("longer", gold, world) > 0.5) == is_a_longer) > 0.75
 
 
+@pytest.mark.slow
 def test_ties_grow_with_tie_width_and_vanish_without(gold: pl.DataFrame, world: SimulatedWorld) -> None:
     ties = {j: verdicts(j, gold, world).count("tie") for j in ("never ties", "fair", "unsure")}
     assert ties["never ties"] == 0 < ties["fair"] < ties["unsure"]
 
 
+@pytest.mark.slow
 def test_members_of_a_family_share_errors_that_others_do_not(gold: pl.DataFrame, world: SimulatedWorld) -> None:
     wrong = {j: (wins(j, gold, world) - gold["p_a"]).abs() > 0.5 for j in ("twin 1", "twin 2", "single")}
     both, apart = mean(wrong["twin 1"] & wrong["twin 2"]), mean(wrong["twin 1"] & wrong["single"])
@@ -158,6 +162,7 @@ def test_the_same_request_has_the_same_reply_in_any_order(gold: pl.DataFrame, wo
     assert alone == forward[alone.call_key]
 
 
+@pytest.mark.slow
 def test_texts_are_the_same_in_every_process_and_on_every_day(world: SimulatedWorld) -> None:
     """Pinned: whoever changes a sentence of the bank or a draw changes this number and says so."""
     assert text_id("".join(write(world, "bold", 20))) == "e0a3fd75-f899-7b5c-1973-5729692c6db1"
@@ -173,6 +178,7 @@ def test_policies_reach_the_quality_and_length_they_were_given(world: SimulatedW
     assert mean(wordy.str.len_chars()) > 1.3 * mean(plain.str.len_chars())
 
 
+@pytest.mark.slow
 def test_texts_are_various_and_about_the_prompt(world: SimulatedWorld) -> None:
     assert write(world, "plain").n_unique() == N
     assert all("chess openings" in r.response for r in generated(world, "bold"))
@@ -255,6 +261,7 @@ def test_collecting_again_in_another_order_gives_the_same_votes(world: Simulated
     assert answers.sort("task_key").equals(answers_again.sort("task_key"))
 
 
+@pytest.mark.slow
 def test_no_request_and_no_task_ask_for_nothing(world: SimulatedWorld) -> None:
     assert list(SimulatedJudges(world).judge([])) == []
     assert list(SimulatedPolicies(world).generate([])) == []
@@ -279,6 +286,7 @@ def test_a_judge_is_of_its_named_family_or_its_own(world: SimulatedWorld) -> Non
     assert family["fair"] == "fair"
 
 
+@pytest.mark.slow
 def test_unknown_names_and_repeated_names_are_refused(world: SimulatedWorld) -> None:
     with pytest.raises(InputError, match="nobody"):
         list(SimulatedJudges(world).judge([CallRequest("k", "nobody", "", "", "x", "y")]))

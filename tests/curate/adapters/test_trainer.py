@@ -36,6 +36,7 @@ def dataset(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_model_read_back_scores_as_the_data_say(dataset: Path, tmp_path: Path) -> None:
     trained = TRAINER.train(dataset, CONFIG, tmp_path / "model")
     scores = load_model(trained.folder, trained.sha256).score(comparisons())
@@ -44,6 +45,7 @@ def test_a_model_read_back_scores_as_the_data_say(dataset: Path, tmp_path: Path)
     assert trained.metrics["n_pairs"] == 24.0
 
 
+@pytest.mark.slow
 def test_same_data_give_the_same_bytes_later_elsewhere_and_in_another_order(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,6 +67,7 @@ def test_other_data_or_another_seed_give_another_model(dataset: Path, tmp_path: 
     assert len({first.sha256, other_seed.sha256, other_data.sha256}) == 3
 
 
+@pytest.mark.slow
 def test_a_finished_folder_is_returned_without_training(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,6 +76,7 @@ def test_a_finished_folder_is_returned_without_training(
     assert TRAINER.train(dataset, CONFIG, tmp_path / "model") == first
 
 
+@pytest.mark.slow
 def test_a_kill_while_writing_leaves_nothing_and_the_next_run_finishes(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +97,7 @@ def test_a_kill_while_writing_leaves_nothing_and_the_next_run_finishes(
     assert not list(tmp_path.glob(".model*"))
 
 
+@pytest.mark.slow
 def test_a_folder_that_holds_another_model_is_not_overwritten(dataset: Path, tmp_path: Path) -> None:
     first = TRAINER.train(dataset, CONFIG, tmp_path / "model")
     with pytest.raises(InputError, match="another config or dataset"):
@@ -100,6 +105,7 @@ def test_a_folder_that_holds_another_model_is_not_overwritten(dataset: Path, tmp
     assert load_model(first.folder, first.sha256)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", trainer.FILES)
 def test_a_changed_file_is_refused(dataset: Path, tmp_path: Path, name: str) -> None:
     trained = TRAINER.train(dataset, CONFIG, tmp_path / "model")
@@ -112,6 +118,7 @@ def test_a_changed_file_is_refused(dataset: Path, tmp_path: Path, name: str) -> 
         load_model(trained.folder, trained.sha256)
 
 
+@pytest.mark.slow
 def test_a_model_file_with_objects_is_never_unpickled(dataset: Path, tmp_path: Path) -> None:
     out = TRAINER.train(dataset, CONFIG, tmp_path / "model").folder
     np.savez(out / "model.npz", scale=np.array([print], dtype=object))
@@ -121,6 +128,7 @@ def test_a_model_file_with_objects_is_never_unpickled(dataset: Path, tmp_path: P
         load_model(out, str(refused.value).split("sha256 ")[1].split(";")[0])
 
 
+@pytest.mark.slow
 def test_no_path_and_no_time_is_in_a_model(dataset: Path, tmp_path: Path) -> None:
     out = TRAINER.train(dataset, CONFIG, tmp_path / "model").folder
     assert all(str(tmp_path).encode() not in (out / name).read_bytes() for name in trainer.FILES)

@@ -113,6 +113,7 @@ def test_bfloat16_may_differ_by_what_its_eight_bits_lose(monkeypatch: pytest.Mon
         measured(told | {"compared": [["r002", 0.31, 10]]}, monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_vllm_that_falls_silent_or_dies_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     def die(self: PretendedModels, *_: object) -> Iterator[CallReply]:
         raise CallFailedError("vLLM ended with -9")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -92,6 +93,7 @@ def test_what_one_queue_has_no_room_for_goes_to_another() -> None:
     assert dict(taken.group_by("queue").len().sort("queue").iter_rows()) == {"one": 2, "two": 5}
 
 
+@pytest.mark.slow
 @given(st.permutations(range(8)))
 def test_no_order_of_routes_queues_or_tasks_changes_who_is_given_what(order: list[int]) -> None:
     many, before = routes(*"abcdabcd"), held(("a", "one", True), ("b", "two", False), ("c", "one", False))

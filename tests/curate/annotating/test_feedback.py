@@ -51,6 +51,7 @@ def texts(n: int, **columns: str) -> pl.DataFrame:
         pl.lit(v).alias(k) for k, v in {**usual, **columns}.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["prompt", "text_first", "text_second", "why"])
 def test_whatever_somebody_wrote_is_shown_as_text(key: str) -> None:
     plain, hostile = (Seen(page(answers(answer()), missed=[{**TASK, key: text}])) for text in ("harmless", HOSTILE))
@@ -94,6 +95,7 @@ def test_nobody_else_is_on_the_page() -> None:
     assert "colleague" not in written
 
 
+@pytest.mark.slow
 def test_a_group_is_three_others_or_more() -> None:
     rows = crew({f"v{i}": "honest" for i in range(4)}, n_pairs=40, n_each=30)
     of_four, of_three = (Seen(page(some, "v0")).text for some in (rows, rows.filter(pl.col("voter") != "v3")))
@@ -109,6 +111,7 @@ def test_too_few_answers_are_said_to_be_too_few() -> None:
     assert "100 %" not in text
 
 
+@pytest.mark.slow
 def test_what_stands_out_is_said_in_plain_words_and_only_then() -> None:
     rows = crew({f"h{i}": "honest" for i in range(5)} | {"ann": "first_slot"}, n_pairs=200, n_each=120)
     assert "You pick one place on the page more often" in page(rows)

@@ -42,11 +42,13 @@ def mirrored(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+@pytest.mark.slow
 def test_each_kind_of_bad_annotator_is_found_and_no_honest_one_is() -> None:
     found = findings(profiles(crew(CREW, n_pairs=500, n_each=350), min_seconds=10))
     assert found.select("voter", "finding").rows() == sorted(GUILTY.items())
 
 
+@pytest.mark.slow
 def test_a_thousand_newcomers_do_not_hide_who_votes_by_chance() -> None:
     rows = crew(CREW, n_pairs=500, n_each=350)
     newcomers = answers(*(answer(f"new {i}", f"own {i}") for i in range(1000)))
@@ -60,6 +62,7 @@ def test_the_moment_of_a_drift_is_found() -> None:
     assert abs(since - (NOON + dt.timedelta(minutes=175))) < dt.timedelta(minutes=20)
 
 
+@pytest.mark.slow
 def test_crews_of_honest_annotators_are_accused_of_nothing_at_the_stated_level() -> None:
     accused = [
         findings(profiles(crew({f"h{i}": "honest" for i in range(6)}, n_pairs=80, n_each=50, seed=s))).height > 0
@@ -68,6 +71,7 @@ def test_crews_of_honest_annotators_are_accused_of_nothing_at_the_stated_level()
     assert sum(accused) <= 1  # P(2 or more of 6) is 0.03 at the full level of 0.05
 
 
+@pytest.mark.slow
 def test_where_everybody_sees_the_pre_annotation_a_copier_is_held_against_the_others() -> None:
     shown = crew(CREW, n_pairs=500, n_each=350).filter("is_prefilled")
     found = findings(profiles(shown))
@@ -75,6 +79,7 @@ def test_where_everybody_sees_the_pre_annotation_a_copier_is_held_against_the_ot
     assert profiles(shown)["blind_agreement"].null_count() == shown["voter"].n_unique()
 
 
+@pytest.mark.slow
 def test_profiles_do_not_depend_on_the_order_of_rows_nor_on_the_letters() -> None:
     some = crew(CREW, n_pairs=60, n_each=40)
     told = profiles(some, min_seconds=10)
@@ -162,6 +167,7 @@ def test_a_page_left_open_over_lunch_is_no_work() -> None:
     assert row["usd_per_hour"] == 2.0
 
 
+@pytest.mark.slow
 def test_no_drift_is_told_of_few_answers_or_of_answers_without_a_time() -> None:
     gold = {"gold_p_a": 1.0, "gold_p_tie": 0.0}
     assert profile(*many(2 * MIN_BALLOTS - 1, **gold))["drift"] is None

@@ -93,6 +93,7 @@ def only(*rows: dict[str, Any], page: Page = PAGE, ours: pl.DataFrame | None = N
     return in_turn(rows, page=page, ours=ours)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("alias", "strength", "p_a", "p_tie"), [
     ("3", 3.0, 1.0, 0.0), ("1", 1.0, 1.0, 0.0), ("0", 0.0, 0.0, 1.0), ("-2", -2.0, 0.0, 0.0),
 ])
@@ -129,6 +130,7 @@ def test_who_cannot_judge_abstains_and_who_skips_says_nothing() -> None:
     assert read.rejects.height == 0
 
 
+@pytest.mark.slow
 def test_two_annotators_of_one_task_are_two_votes_and_end_it() -> None:
     first, both = in_turn([row(1, 0, choice("2"))],
                           [row(1, 0, choice("2")), row(2, 0, choice("-1"), user="8", at=1)])
@@ -138,12 +140,14 @@ def test_two_annotators_of_one_task_are_two_votes_and_end_it() -> None:
     assert both.answers.select("outcome", "vote_id").rows() == [("voted", first.votes["vote_id"][0])]
 
 
+@pytest.mark.slow
 def test_a_task_that_everyone_skipped_ends_as_skipped() -> None:
     skips = [row(1, 0, is_skipped=True), row(2, 0, user="8", is_skipped=True)]
     assert only(*skips).answers.select("outcome", "vote_id").rows() == [("skipped", None)]
     assert only(skips[0]).answers.height == 0
 
 
+@pytest.mark.slow
 def test_an_edit_supersedes_and_a_deletion_takes_back() -> None:
     said, edited, gone = in_turn([row(1, 0, choice("2"))], [row(1, 0, choice("-3"), at=1)], [nothing_on(0)])
     assert edited.votes["supersedes"].to_list() == said.votes["vote_id"].to_list()
@@ -154,6 +158,7 @@ def test_an_edit_supersedes_and_a_deletion_takes_back() -> None:
     assert current(said, edited, gone).height == 0
 
 
+@pytest.mark.slow
 def test_a_vote_that_becomes_a_skip_or_nonsense_is_taken_back_and_can_come_again() -> None:
     reads = in_turn([row(1, 0, choice("2"))], [row(1, 0, choice("2"), is_skipped=True)], [row(1, 0)],
                     [row(1, 0, choice("1"))])
@@ -162,6 +167,7 @@ def test_a_vote_that_becomes_a_skip_or_nonsense_is_taken_back_and_can_come_again
     assert current(*reads)["strength"].to_list() == [1.0]
 
 
+@pytest.mark.slow
 def test_only_the_missing_submission_of_a_task_is_deleted() -> None:
     both = [row(1, 0, choice("2")), row(2, 0, choice("1"), user="8")]
     reads = in_turn([*both, row(3, 1, choice("1"))], [both[1]])
@@ -169,6 +175,7 @@ def test_only_the_missing_submission_of_a_task_is_deleted() -> None:
     assert current(*reads).height == 2
 
 
+@pytest.mark.slow
 def test_the_same_said_again_is_no_new_row() -> None:
     said = row(1, 0, choice("2"), item("why", "textarea", text=["so"]))
     again = row(1, 0, {**item("why", "textarea", text=["so"]), "id": "other"}, choice("2"), at=9, seconds=99.0)
@@ -176,6 +183,7 @@ def test_the_same_said_again_is_no_new_row() -> None:
     assert all(frame.height == 0 for frame in (read.submissions, read.votes, read.rejects, read.answers))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("said", "seen"), [
     ([], "an empty result"),
     ([item("why", "textarea", text=["so"])], "no verdict"),
@@ -200,11 +208,13 @@ def test_what_does_not_keep_to_the_page_is_refused_with_what_was_seen(said: list
     assert seen in state["reason"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("result", ["not json", "{}", "[1]", "null", '"x"', '[{"from_name": "verdict"}]'])
 def test_a_result_that_is_no_list_of_answers_is_refused(result: str) -> None:
     assert only(row(1, result=result)).rejects.height == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0, 6, 2.5, True, "3", None])
 def test_a_rating_off_its_scale_refuses_the_submission(value: object) -> None:
     read = only(row(1, 0, choice("1"), item("rate_first_clarity", "rating", rating=value)), page=RATED)
@@ -227,6 +237,7 @@ def test_a_foreign_task_is_counted_and_never_a_vote(named: str | None) -> None:
     assert "not ours" in read.rejects["seen"][0]
 
 
+@pytest.mark.slow
 def test_a_submission_counts_as_soon_as_its_task_is_known() -> None:
     first = changes(pulled(row(1, 0, choice("1"))), SUBMISSIONS.empty(), tasks()[1:],
                     PAGE, RULES)
@@ -234,6 +245,7 @@ def test_a_submission_counts_as_soon_as_its_task_is_known() -> None:
     assert (first.votes.height, then.votes.height, then.submissions["n"][0]) == (0, 1, 1)
 
 
+@pytest.mark.slow
 def test_what_was_read_under_an_earlier_page_stays_as_it_was_read() -> None:
     said = row(1, 0, choice("1"), item("rate_first_clarity", "rating", rating=5))
     first = only(said, page=RATED)
@@ -242,6 +254,7 @@ def test_what_was_read_under_an_earlier_page_stays_as_it_was_read() -> None:
     assert again.submissions.height == without.submissions.height == 0
 
 
+@pytest.mark.slow
 def test_the_same_person_twice_on_one_pair_counts_once_the_later_and_is_counted() -> None:
     ours = tasks().with_columns(pair_id=pl.lit(content_id("p0")))
     early, late = row(1, 0, choice("3"), at=1), row(2, 2, choice("-1"), at=2)
@@ -257,6 +270,7 @@ def test_the_same_person_twice_on_one_pair_counts_once_the_later_and_is_counted(
     assert late_first[2].submissions.height == 0
 
 
+@pytest.mark.slow
 def test_the_earlier_answer_counts_again_when_the_later_one_is_deleted_and_it_is_read_again() -> None:
     ours = tasks().with_columns(pair_id=pl.lit(content_id("p0")))
     early, late = row(1, 0, choice("3"), at=1), row(2, 2, choice("-1"), at=2)
@@ -264,6 +278,7 @@ def test_the_earlier_answer_counts_again_when_the_later_one_is_deleted_and_it_is
     assert [current(*reads[:k])["strength"].to_list() for k in (1, 2, 3)] == [[-1.0], [], [3.0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("origin", "is_taken_over"), [("prediction", True), ("prediction-changed", False)])
 def test_what_was_pre_filled_and_came_back_unchanged_is_taken_over(origin: str, is_taken_over: bool) -> None:
     said = row(1, 0, choice("1", origin=origin), is_from_prediction=True)
@@ -272,6 +287,7 @@ def test_what_was_pre_filled_and_came_back_unchanged_is_taken_over(origin: str, 
     assert only(said).submissions.select("is_prefilled", "is_taken_over").rows() == [(False, None)]
 
 
+@pytest.mark.slow
 def test_a_submission_named_as_deleted_takes_its_vote_with_it() -> None:
     reads = in_turn([row(1, 0, choice("1")), row(2, 1, choice("1"))], [row(1, 0, is_deleted=True, result=None)])
     assert current(*reads)["pair_id"].to_list() == [content_id("p1")]
@@ -330,6 +346,7 @@ def test_however_changes_are_cut_and_shuffled_the_current_votes_are_the_same(
     assert states.group_by("submission").agg(ok=pl.col("n").sort() == pl.int_range(pl.len()))["ok"].list.all().all()
 
 
+@pytest.mark.slow
 def test_equal_rows_in_any_order_give_equal_rows() -> None:
     rows = [row(i, i % 3, choice(str(i % 3)), item("rate_first_clarity", "rating", rating=4), user=str(i), at=i)
             for i in range(6)]

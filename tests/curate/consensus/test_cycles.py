@@ -80,6 +80,7 @@ def test_a_posterior_of_an_unknown_pair_is_refused() -> None:
 EDGES = [(a, b) for i, a in enumerate("vwxyz") for b in "vwxyz"[i + 1:]]
 
 
+@pytest.mark.slow
 @given(shares=st.lists(st.integers(0, 10), min_size=len(EDGES), max_size=len(EDGES)))
 def test_swapped_letters_and_shuffled_rows_change_nothing_and_without_the_weakest_pairs_no_cycle_is_left(
     shares: list[int]

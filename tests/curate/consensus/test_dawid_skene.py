@@ -108,6 +108,7 @@ def test_a_voter_that_prefers_one_letter_keeps_its_leaning_to_itself() -> None:
     assert fit.truth[:, 0].mean() == pytest.approx((truth == 0).mean(), abs=0.04)
 
 
+@pytest.mark.slow
 def test_skills_are_recovered_within_their_intervals() -> None:
     skills = [0.9, 0.8, 0.7, 0.6, 0.5, 0.75, 0.85, 0.65]
     votes, _ = voted(coins(skills, True), 0.2, 2000, 4, 2)
@@ -116,6 +117,7 @@ def test_skills_are_recovered_within_their_intervals() -> None:
     assert fits["true"].is_between(fits["skill_low"], fits["skill_high"]).sum() >= 7
 
 
+@pytest.mark.slow
 def test_without_a_tie_among_the_votes_no_pair_is_a_tie() -> None:
     votes, _ = voted(coins([0.7, 0.7, 0.7], False), 0.0, 100, 2, 4)
     assert dawid_skene(votes).posteriors["p_tie"].max() < 1e-12
@@ -183,6 +185,7 @@ def test_the_fit_converges_and_says_so(rule: Callable[..., Consensus]) -> None:
 OPINION = st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 200), st.integers(0, 200))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 @settings(max_examples=8, deadline=None)
 @given(drawn=st.lists(OPINION, min_size=1, max_size=12, unique_by=lambda o: o[:2]))

@@ -92,6 +92,7 @@ def test_a_vote_of_an_unknown_voter_is_refused_by_name() -> None:
 STEP = st.integers(0, 200)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(STEP, STEP, st.sampled_from("ab"), st.integers(1, 4)), min_size=1, max_size=8))
 def test_shuffled_votes_fold_to_the_same_bits_and_swapped_letters_to_the_mirror(
     drawn: list[tuple[int, int, str, int]],

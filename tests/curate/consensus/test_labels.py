@@ -67,11 +67,13 @@ def test_every_posterior_becomes_one_label_whatever_the_order() -> None:
     assert labels_from(rows[::-1], Consensus(), Filtering()).equals(labels)
 
 
+@pytest.mark.slow
 def test_every_step_is_stored_as_the_double_nearest_to_it() -> None:
     rows = pl.concat([posterior(k / 200, 0.0, pair_id=f"p{k:03}") for k in range(201)])
     assert labels_from(rows, Consensus(), Filtering())["p_a"].to_list() == [k / 200 for k in range(201)]
 
 
+@pytest.mark.slow
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_quantised_shares_are_whole_steps_that_sum_to_at_most_one_and_mirror(x: float, y: float) -> None:
     p_a, p_tie, p_b = min(x, y), abs(x - y), 1 - max(x, y)

@@ -140,6 +140,7 @@ def test_a_prior_that_no_vote_could_move_is_refused() -> None:
 OPINION = st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 200), st.integers(0, 200))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fit", FITS)
 @settings(max_examples=25, deadline=None)
 @given(drawn=st.lists(OPINION, min_size=1, max_size=12, unique_by=lambda o: o[:2]))

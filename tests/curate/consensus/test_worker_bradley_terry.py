@@ -161,6 +161,7 @@ def test_swapping_the_letters_mirrors_everything(crowd: tuple[pl.DataFrame, pl.D
         np.testing.assert_allclose(p, q[:, ::-1], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_row_order_changes_no_bit_and_names_of_voters_change_nothing(
     crowd: tuple[pl.DataFrame, pl.DataFrame, Floats],
 ) -> None:
@@ -188,6 +189,7 @@ def test_skills_order_biases_and_tie_widths_are_recovered_within_their_intervals
     assert 0.85 <= covered.mean() <= 1.0
 
 
+@pytest.mark.slow
 def test_a_lazy_an_adversarial_and_a_first_slot_voter_are_found() -> None:
     good = [(3.0, 0.0, -1.0)] * 5
     votes, voters, _ = simulated([*good, (0.0, 0.0, 0.0), (-3.0, 0.0, -1.0), (0.3, 4.0, -1.0)], 500, 4, 7)
@@ -247,6 +249,7 @@ def test_judges_who_agree_on_something_else_do_not_outvote_people() -> None:
     assert np.corrcoef(fit["p_a"], x)[0, 1] > np.corrcoef(alone["p_a"], x)[0, 1] - 0.02
 
 
+@pytest.mark.slow
 def test_a_warm_start_takes_fewer_steps_to_the_same_optimum(crowd: tuple[pl.DataFrame, pl.DataFrame, Floats]) -> None:
     votes, voters, _ = crowd
     before = worker_bradley_terry(votes.filter(pl.col("pair_id") < "p00290"), voters)
@@ -266,6 +269,7 @@ def test_means_of_kinds_do_not_creep_when_many_voters_hang_on_them() -> None:
     assert fit.n_iterations <= 35  # 51 in units of each parameter alone
 
 
+@pytest.mark.slow
 def test_sharp_voters_get_a_finer_grid_on_which_probabilities_are_those_of_a_very_fine_one() -> None:
     votes, voters, _ = simulated([(20.0, 0.0, 1.0)] * 6, 150, 3, 14)
     fit = worker_bradley_terry(votes, voters)

@@ -105,6 +105,7 @@ GOOD: dict[str, object] = {"chosen": [said("user", "Hi"), said("assistant", "x")
                            "rejected": [said("user", "Hi"), said("assistant", "y")]}  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "bad",
     [

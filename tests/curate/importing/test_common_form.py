@@ -98,6 +98,7 @@ def check_mirrored(
         assert one[name].equals(other[name]), name
 
 
+@pytest.mark.slow
 def test_a_mirrored_source_gives_the_same_frames() -> None:
     pairs = [("x", "y", "m", "n"), ("y", "x", "m", "m"), ("x", "x", "m", "n"), ("z", "z", "m", "m")]
     choices: list[tuple[str, str | None]] = [("a", "a"), ("b", "a"), ("tie", "b"), ("invalid", None), ("a", "b")]
@@ -118,6 +119,7 @@ def test_any_mirrored_source_gives_the_same_frames(
     check_mirrored(pairs, votes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [[4, 3, 2, 1, 0], [1, 0, 3, 4, 2]])
 def test_shuffled_files_give_the_same_frames(order: list[int]) -> None:
     rows = [vote("p0", "x", "a"), vote("p0", "x", "b"), vote("p0", "y", "tie"), vote("p1", "x", "a"),
@@ -159,6 +161,7 @@ def test_the_text_shown_first_is_the_right_one_when_the_source_says_swapped() ->
     assert first.join(f["responses"], on="response_id").join(f["texts"], on="text_id")["text"].item() == "right text"
 
 
+@pytest.mark.slow
 def test_an_order_that_the_source_does_not_tell_stays_unknown_except_where_its_readme_does() -> None:
     rows = [vote("p0", "x", "a")]
     unknown = convert(source(pairs=PAIRS, annotations=rows)).frames["votes"]
@@ -190,6 +193,7 @@ def test_only_human_votes_are_recorded_for_replay() -> None:
     assert dict(f["voters"].select("voter", "family").rows()) == {"set/x": "set/x", "set/gpt-4": "gpt-4"}
 
 
+@pytest.mark.slow
 def test_models_are_policies_and_item_ids_are_not() -> None:
     models = [PAIRS[0] | {"model_a": "m1", "model_b": "m2"}]
     items = [PAIRS[0] | {"id_a": 1, "id_b": 2}]
@@ -225,6 +229,7 @@ def test_a_label_alone_is_one_imported_vote() -> None:
     assert chosen_text(ingested) == ["left text"]
 
 
+@pytest.mark.slow
 def test_counts_without_names_are_one_row_per_choice() -> None:
     pairs = [PAIRS[0] | {"votes_a": 3, "votes_b": 2, "votes_tie": 0, "label": "a"}]
     ingested = convert(source(pairs=pairs))
@@ -236,6 +241,7 @@ def test_counts_without_names_are_one_row_per_choice() -> None:
     assert more["vote_id"].is_in(votes["vote_id"].implode()).all()
 
 
+@pytest.mark.slow
 def test_equal_texts_are_kept_and_tagged_and_one_response_against_itself_is_a_tie() -> None:
     same = {"pair_id": "p", "prompt": "q", "response_a": "t", "response_b": "t"}
     for pair, p_tie in [(same | {"model_a": "m", "model_b": "n"}, 0.0), (same, 1.0)]:
@@ -264,6 +270,7 @@ def test_one_pair_id_for_two_pairs_refuses_both_and_their_votes() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_bad_rows_are_refused_with_their_place_and_the_rest_is_taken() -> None:
     votes = [vote("p0", "x", "a"), vote("p0", "y", "left"), vote("p9", "x", "a"), vote("p0", "", "a")]
     ingested = convert(source(pairs=PAIRS, annotations=votes))
@@ -272,6 +279,7 @@ def test_bad_rows_are_refused_with_their_place_and_the_rest_is_taken() -> None:
         (2, "vote", "left"), (3, "pair_id", "p9"), (4, "annotator", "null")]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_source_of_only_bad_rows_is_refused() -> None:
     with pytest.raises(InputError, match=r"none of 1 rows could be read, first: \[\('pairs.jsonl', 1, 'prompt'"):
         convert(source(pairs=[PAIRS[0] | {"prompt": ""}]))
@@ -310,6 +318,7 @@ def test_a_group_column_that_is_not_there_is_refused() -> None:
         convert(source(pairs=PAIRS), group_by="topic")
 
 
+@pytest.mark.slow
 def test_licences_are_known_for_known_sources_only() -> None:
     columns = "licence", "may_redistribute"
     assert convert(source("llmfao", pairs=PAIRS)).frames["sources"].select(columns).row(0) == ("CC-BY-4.0", True)
@@ -321,6 +330,7 @@ def test_columns_that_are_not_read_are_named() -> None:
     assert convert(source(pairs=pairs)).skipped == {"pairs.jsonl": "columns not read: colour"}
 
 
+@pytest.mark.slow
 def test_a_text_of_200_kb_is_kept_whole() -> None:
     long = "ä" * 100_000
     f = convert(source(pairs=[PAIRS[0] | {"response_a": long}])).frames

@@ -51,6 +51,7 @@ def test_messages_are_a_prompt_and_their_first_system_turn_is_a_column(column: s
     assert (row["system"], row["prompt_id"]) == ("Be kind.", content_id(message, "Be kind."))
 
 
+@pytest.mark.slow
 def test_messages_that_end_with_an_answer_and_empty_prompts_are_refused_with_their_place() -> None:
     turns: Rows = [{"messages": [user("Q")]}, {"messages": [user("Q"), {"role": "assistant", "content": "A"}]},
                    {"messages": []}]
@@ -62,6 +63,7 @@ def test_messages_that_end_with_an_answer_and_empty_prompts_are_refused_with_the
         read([{"prompt": ""}])
 
 
+@pytest.mark.slow
 def test_the_column_group_names_the_unit_of_splits() -> None:
     rows: Rows = [{"prompt": "a?", "group": "g"}, {"prompt": "b?", "group": "g"}, {"prompt": "c?", "group": None}]
     groups = read(rows).frames["prompts"]["group_id"].to_list()
@@ -76,6 +78,7 @@ def test_equal_prompts_are_one_and_near_equal_ones_share_a_group() -> None:
     assert (prompts.height, prompts["group_id"].n_unique()) == (2, 1)
 
 
+@pytest.mark.slow
 def test_the_order_of_rows_changes_nothing() -> None:
     rows: Rows = [{"prompt": f"{i}?", "category": "xy"[i % 2]} for i in range(5)]
     one, other = read(rows).frames, read(rows[::-1]).frames

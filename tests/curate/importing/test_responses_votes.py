@@ -1,6 +1,7 @@
 """Responses of policies to questions, and votes that name the policies."""
 
 import polars as pl
+import pytest
 
 from curate.importing.convert import convert
 from curate.importing.raw import RawSource
@@ -49,6 +50,7 @@ def test_a_response_that_no_vote_compares_is_there() -> None:
     assert ingested.frames["votes"]["rationale"].to_list() == ["a is better"]
 
 
+@pytest.mark.slow
 def test_votes_without_texts_are_refused() -> None:
     votes = [vote("old", "new", "a"), vote("old", "lost", "a"), vote("old", "old", "a"), vote("old", "new", "a", 2)]
     ingested = convert(source(votes))

@@ -83,6 +83,7 @@ def test_a_judge_that_is_always_wrong_loses_its_opinion_and_is_never_inverted(me
     assert wins(apply_calibration(votes([(1.0, 0.0)]), fits))[0] == pytest.approx(0.5, abs=0.005)
 
 
+@pytest.mark.slow
 @BOTH
 def test_shuffled_labels_make_no_judge_confident(method: str) -> None:
     told = []
@@ -96,6 +97,7 @@ def test_shuffled_labels_make_no_judge_confident(method: str) -> None:
     assert max(told) < 0.7
 
 
+@pytest.mark.slow
 @BOTH
 @given(seed=st.integers(0, 10_000), skill=st.floats(0, 6), tie=st.sampled_from([0.0, 0.2]))
 def test_calibrated_p_rises_with_raw_p_and_mirrors_under_a_swap(

@@ -86,6 +86,7 @@ def test_equally_similar_gold_is_taken_by_id() -> None:
     assert choose_shots(ASKED[:1], same[::-1], 3)["gold_pair_id"].to_list() == ["gold0", "gold1", "gold2"]
 
 
+@pytest.mark.slow
 def test_shots_depend_on_no_order_and_on_no_other_pair() -> None:
     usual = choose_shots(ASKED, GOLD, 3)
     assert choose_shots(ASKED[::-1], GOLD[::-1], 3).equals(usual)

@@ -62,6 +62,7 @@ def counted(answers: dict[object, dict[bool, str]], truth: dict[object, str]) ->
     return found | ({"accuracy": sum(marks) / len(marks)} if marks else {})
 
 
+@pytest.mark.slow
 def test_gpt_4_on_the_qlora_pairs_keeps_its_verdict_on_61_percent(real_data: Path) -> None:
     folder = real_data / "qlora_gpt4"
     answers: dict[object, dict[bool, str]] = defaultdict(dict)

@@ -32,6 +32,7 @@ def made_and_good(probes: pl.DataFrame) -> list[tuple[str, str]]:
     ).rows()
 
 
+@pytest.mark.slow
 def test_every_kind_stands_beside_the_good_response_of_real_prompts() -> None:
     probes = probe_pairs(gold(30), seed=1, n_per_kind=20)
     assert probes.columns == list(PROBE_COLUMNS)
@@ -56,6 +57,7 @@ def test_openers_are_of_several_languages() -> None:
     assert {"Thought process:", "解", "かいせつ", "Respuesta"} <= set(PROBES["opener"])
 
 
+@pytest.mark.slow
 def test_the_copy_differs_by_a_blank_and_the_padding_holds_the_whole_response() -> None:
     for good in ("two words", "word"):
         probes = probe_pairs(gold(1, good).with_columns(text_a=pl.lit(good)), seed=1)
@@ -88,6 +90,7 @@ def test_the_probe_has_either_letter_about_as_often() -> None:
     assert 0.4 < share < 0.6
 
 
+@pytest.mark.slow
 def test_probes_depend_on_seed_and_gold_alone() -> None:
     assert_frame_equal(probe_pairs(gold(30), 1), probe_pairs(gold(30).reverse(), 1))
     assert set(probe_pairs(gold(30), 1)["pair_id"]) != set(probe_pairs(gold(30), 2)["pair_id"])

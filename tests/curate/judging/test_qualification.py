@@ -79,6 +79,7 @@ def verdict_on(results: pl.DataFrame) -> tuple[bool, str]:
     return is_qualified(results)["is_qualified"].item(), refusal(results, RULE)
 
 
+@pytest.mark.slow
 def test_a_judge_that_knows_good_from_bad_may_vote() -> None:
     results = examined(by_merit)
     assert results.schema == pl.Schema(RESULTS)
@@ -87,6 +88,7 @@ def test_a_judge_that_knows_good_from_bad_may_vote() -> None:
     assert row(results, "all")["low"] == pytest.approx(40 / (40 + 1.959964**2))
 
 
+@pytest.mark.slow
 def test_a_judge_that_always_says_first_is_refused_with_its_numbers() -> None:
     may, why = verdict_on(examined(lambda first, second: "1"))
     assert not may
@@ -135,6 +137,7 @@ def test_a_tie_on_a_probe_does_not_fool() -> None:
     assert results.filter(pl.col("metric") == "fooled")["value"].to_list() == [0.0] * len(KINDS)
 
 
+@pytest.mark.slow
 def test_answers_that_are_no_verdict_are_counted_and_refused() -> None:
     silent_on_code = examined(lambda first, second: None if first.endswith(("1", "3")) else by_merit(first, second))
     assert row(silent_on_code, "all")["failure_rate"] == pytest.approx(8 / 40)
@@ -145,6 +148,7 @@ def test_answers_that_are_no_verdict_are_counted_and_refused() -> None:
     assert not is_qualified(nothing)["is_qualified"].item()
 
 
+@pytest.mark.slow
 def test_too_few_pairs_are_told_apart_from_wrong_answers() -> None:
     assert pairs_needed(0.7) == 9
     assert "8 pairs cannot show that even if all were right, 9 can" in refusal(examined(by_merit, 8), RULE)
@@ -163,6 +167,7 @@ def test_categories_are_told_and_do_not_decide() -> None:
     assert row(results, "chat")["is_passed"]
 
 
+@pytest.mark.slow
 def test_several_judges_are_examined_at_once_and_each_for_itself() -> None:
     known, probes = gold(), probe_pairs(gold(), 1, 10)
     both = pl.concat([answers(by_merit, known, probes), answers(lambda f, s: "1", known, probes, voter="k")])

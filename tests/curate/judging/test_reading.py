@@ -88,6 +88,7 @@ def test_a_judge_that_always_says_first_contradicts_itself_between_orders() -> N
     assert votes.select("shown_first", "p_a", "strength").rows() == [("a", 1.0, 3.0), ("b", 0.0, -3.0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "reason"), [
     (says("A", finish_reason="length"), "finish_reason: length"),
     (says("A", finish_reason="not_a_choice"), "finish_reason: not_a_choice"),
@@ -105,6 +106,7 @@ def test_a_failed_call_another_word_and_cannot_judge_are_abstentions_with_their_
     assert set(votes["evidence"]) == {reason}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [
     "A", "", "[]", "{}", "null", '{"verdict":"A"}', '{"reasoning":"r"}', '{"reasoning":"r","verdict":"Z"}',
     '{"reasoning":"r","verdict":"A"', '{"reasoning":"r","verdict":"A"} or B', '{"reasoning":"r","verdict":["A"]}',
@@ -130,6 +132,7 @@ def test_what_json_escapes_and_no_table_holds_is_replaced() -> None:
     assert set(votes["rationale"]) == {"\ufffd \ufffd"}
 
 
+@pytest.mark.slow
 def test_log_probabilities_on_seven_levels_become_sides_and_strength() -> None:
     shares = {"A": 0.4, "B": 0.2, "C": 0.1, "D": 0.1, "F": 0.2}  # strength 3·.4 + 2·.2 + .1 - 2·.2 = 1.3
     logs = json.dumps({token: math.log(share) for token, share in shares.items()})
@@ -169,6 +172,7 @@ def test_when_no_sample_has_a_verdict_the_vote_is_an_abstention_that_counts_the_
     assert set(votes["evidence"]) == {"3 of 3 samples: 1 × cannot judge; 2 × unparsable verdict: junk"}
 
 
+@pytest.mark.slow
 def test_more_samples_that_cannot_judge_than_verdicts_are_an_abstention() -> None:
     votes = judged(pairs_of(("x", "y")), FIVE, by_sample("A", "X", "X"), n_samples=3)
     assert votes["is_abstention"].all()
@@ -228,6 +232,7 @@ def moody(row: dict[str, object]) -> dict[str, object]:
     return {"response": token, "choice_logprobs": json.dumps(logs) if mood.random() < 0.5 else None}
 
 
+@pytest.mark.slow
 def test_probabilities_are_steps_of_a_two_hundredth_and_sum_to_one() -> None:
     votes = judged(pairs_of(*((f"x{i}", f"y{i}") for i in range(60))), SEVEN, moody, n_samples=3)
     said = votes.filter(~pl.col("is_abstention")).with_columns(p_b=1 - pl.col("p_a") - pl.col("p_tie"))
@@ -238,6 +243,7 @@ def test_probabilities_are_steps_of_a_two_hundredth_and_sum_to_one() -> None:
         assert steps.round().is_between(0, 200).all()
 
 
+@pytest.mark.slow
 def test_swapping_the_letters_of_all_pairs_changes_no_meaning() -> None:
     texts = [(f"x{i}", f"y{i}") for i in range(60)]
     one, other = (judged(pairs_of(*t), SEVEN, moody, n_samples=3) for t in (texts, [(b, a) for a, b in texts]))
@@ -249,6 +255,7 @@ def test_swapping_the_letters_of_all_pairs_changes_no_meaning() -> None:
     assert one.select(seen).sort("pair_id", "shown_first").equals(turned.select(seen).sort("pair_id", "shown_first"))
 
 
+@pytest.mark.slow
 def test_votes_do_not_depend_on_the_order_of_rows() -> None:
     pairs = pairs_of(("x", "y"), ("z", "x"), ("y", "z"))
     plan, links = plan_served(pairs, JUDGE, REASONED, {}, n_samples=3)
@@ -302,6 +309,7 @@ def test_a_plan_names_no_pair_and_asks_both_orders_of_every_sample() -> None:
     assert set(json.loads(plan["subject"][0])) == {"prompt", "first", "second"}
 
 
+@pytest.mark.slow
 def test_pairs_rendered_in_slices_are_asked_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = pairs_of(("x", "y"), ("y", "x"), ("z", "y"), ("x", "x"))
     whole = plan_served(pairs, JUDGE, FIVE, {}, n_samples=2)
@@ -311,6 +319,7 @@ def test_pairs_rendered_in_slices_are_asked_the_same(monkeypatch: pytest.MonkeyP
     assert sliced[1].equals(whole[1])
 
 
+@pytest.mark.slow
 def test_pairs_of_identical_text_and_no_pairs_are_not_asked_about() -> None:
     for pairs in (pairs_of(("x", "x")), pairs_of(("x", "y")).clear()):
         plan, links = plan_served(pairs, JUDGE, FIVE, {})

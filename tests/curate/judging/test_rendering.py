@@ -75,6 +75,7 @@ def test_whatever_a_response_says_stands_in_its_fence_as_it_was_said(said: str) 
     assert blocks(user_part(second=said, rubric=said))["Rubric"] == said
 
 
+@pytest.mark.slow
 @given(texts=st.lists(st.text(st.characters(exclude_categories=("Cs",))), min_size=2, max_size=2))
 @settings(max_examples=20, deadline=None)
 def test_no_response_closes_a_fence(texts: list[str]) -> None:

@@ -159,6 +159,7 @@ def test_a_repeated_pair_a_repeated_judge_and_a_missing_column_are_refused() -> 
         link_calls(pairs.drop("prompt_text_id"), JUDGE, "i", {})
 
 
+@pytest.mark.slow
 def test_flip_and_first_slot_rates_tell_a_slot_follower_from_a_reader() -> None:
     pairs = pairs_of(("x", "y"), ("x", "z"))
     reader, follower = asked(pairs, PREFERS_X), asked(pairs, pl.lit("1"))
@@ -173,6 +174,7 @@ def test_a_judge_that_never_decides_has_no_first_slot_rate() -> None:
     assert rates.row(0) == ("judge", 2, 2, 0, 0, None)
 
 
+@pytest.mark.slow
 def test_a_slight_win_of_a_much_longer_response_becomes_a_tie_and_a_clear_one_does_not() -> None:
     logs = json.dumps({"1": -0.5108256237659907, "2": -0.916290731874155})
     pairs = pairs_of(("x", "y"))

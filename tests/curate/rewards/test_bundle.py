@@ -25,6 +25,7 @@ def test_training_groups_are_scored_by_the_head_that_did_not_see_them(make_pairs
     assert not known.select(SCORES).equals(new.select(SCORES))
 
 
+@pytest.mark.slow
 def test_a_groups_labels_do_not_enter_the_scores_of_its_pairs(make_pairs: Make) -> None:
     lied = make_pairs(p_a=pl.when(pl.col("group_id") == "g0").then(1.0 - pl.col("p_a")).otherwise("p_a"))
     own = pl.col("pair_id").is_in(["p000", "p001", "p002", "p003"])
@@ -32,6 +33,7 @@ def test_a_groups_labels_do_not_enter_the_scores_of_its_pairs(make_pairs: Make) 
     assert honest.equals(misled)
 
 
+@pytest.mark.slow
 def test_a_text_of_the_pair_does_not_enter_its_scores_where_one_group_holds_all(make_pairs: Make) -> None:
     shared = make_pairs(
         group_id=pl.lit("all"), text_a=pl.when(pl.col("pair_id") < "p012").then(pl.lit("clear")).otherwise("text_a")
@@ -60,6 +62,7 @@ def test_a_single_pair_of_texts_cannot_be_scored_by_the_model_it_trained(make_pa
         model.score(one)
 
 
+@pytest.mark.slow
 def test_swapping_a_and_b_swaps_the_scores_to_the_last_bit(make_pairs: Make) -> None:
     rows = make_pairs()
     model = fit_bundle(rows, WORDS, seed=1)
@@ -78,6 +81,7 @@ def test_neither_order_of_rows_nor_company_changes_a_bit_of_a_score(make_pairs: 
     assert model.score(make_pairs().reverse()).equals(scores.reverse())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 def test_a_model_comes_back_from_its_arrays(make_pairs: Make, kind: str) -> None:
     model = fit_bundle(make_pairs(), Training.model_validate({"kind": kind}), seed=1)
@@ -110,6 +114,7 @@ def test_too_few_pairs_that_teach_something_are_refused(make_pairs: Make) -> Non
         fit_bundle(make_pairs(text_b=pl.col("text_a")), WORDS, seed=1)
 
 
+@pytest.mark.slow
 def test_nothing_to_score_gives_the_same_columns(make_pairs: Make) -> None:
     model = fit_bundle(make_pairs(), WORDS, seed=1)
     assert model.score(make_pairs().clear()).schema == model.score(make_pairs()).schema

@@ -21,6 +21,7 @@ def margin_by_pair(margins: pl.DataFrame) -> dict[str, float]:
     return dict(margins.select("pair_id", "margin").iter_rows())
 
 
+@pytest.mark.slow
 def test_one_scorer_per_family_and_every_margin_is_out_of_fold(make_pairs: Make) -> None:
     margins = cross_fit(make_pairs(), Training(panel=("words", "characters")))
     assert set(margins["scorer"]) == {"linear:words", "linear:characters"}

@@ -69,6 +69,7 @@ def test_a_confidence_on_an_edge_is_in_the_upper_bin_only(right: float, wrong: f
     assert found == pytest.approx(by_bin / 2)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(st.lists(st.tuples(st.floats(-9, 9), st.sampled_from([0.0, 0.2, 0.4, 1.0])), min_size=1, max_size=8))
 def test_swapping_a_and_b_changes_no_metric(rows: list[tuple[float, float]]) -> None:

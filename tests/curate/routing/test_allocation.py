@@ -86,6 +86,7 @@ def test_no_candidates_and_nothing_to_buy_give_an_empty_frame() -> None:
     assert not routed(pool(n_buyable=[0] * 40), rule()).height
 
 
+@pytest.mark.slow
 def test_money_ends_the_budget_when_it_ends_first() -> None:
     assert routed(pool(), rule(budget_usd=1.0)).height == 4
     assert routed(pool(), rule(budget_usd=100.0)).height == 10
@@ -106,6 +107,7 @@ def test_unlimited_people_can_be_asked_as_often_as_the_recipe_says() -> None:
     assert routed(pool(n_buyable=[None] * 40), rule(votes=500, max_votes_per_pair=3)).height == 120
 
 
+@pytest.mark.slow
 def test_ordinals_of_a_pair_have_no_gaps_in_the_order_of_purchase() -> None:
     for method in ("random", "disagreement", "value"):
         routes = routed(pool(), rule(method, votes=50, max_votes_per_pair=3))
@@ -127,6 +129,7 @@ def test_the_audit_rounds_halves_up_and_is_at_least_one_vote() -> None:
     assert n_audit(10, 1.0, 4) == 4
 
 
+@pytest.mark.slow
 @given(st.sampled_from(["random", "disagreement", "value"]), st.integers(0, 150), st.integers(1, 3), st.floats(0, 1))
 def test_the_budget_is_never_exceeded_and_spent_while_there_is_something_to_buy(
     method: str, votes: int, each: int, share: float

@@ -102,11 +102,13 @@ def test_a_person_listed_twice_or_without_skill_is_refused() -> None:
         routed(people(("ada", 1.5, 0.5, 60.0, None)))
 
 
+@pytest.mark.slow
 def test_the_order_of_annotators_changes_nothing() -> None:
     mixed = people((*ADA[:4], 2), BOB, ("cyd", 0.9, 0.5, 60.0, 3))
     assert routed(mixed).equals(routed(mixed.reverse()))
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.floats(0.4, 1), st.floats(0, 2), st.floats(1, 600), st.integers(0, 5)), max_size=4),
        st.integers(1, 30), st.floats(0, 5), st.floats(0, 1), st.integers(1, 3))
 def test_no_budget_and_no_capacity_is_ever_exceeded(

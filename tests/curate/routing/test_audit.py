@@ -73,6 +73,7 @@ def test_people_no_better_than_chance_audit_nothing() -> None:
         audit_estimate(audited(15), 1 / 3)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     rng, covered, seen = np.random.default_rng(0), 0, audited(0, 200)
     for _ in range(200):

@@ -23,6 +23,7 @@ def one_at_a_time(by: Routing, **more: pl.DataFrame) -> pl.DataFrame:
     return taken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["random", "length", "disagreement", "value"])
 def test_one_vote_at_a_time_gives_the_batch_in_its_order(method: str) -> None:
     by = rule(method, votes=8, max_votes_per_pair=2, second_audit_share=0.5)

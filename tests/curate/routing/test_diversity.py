@@ -20,6 +20,7 @@ def cluster_of(frame: pl.DataFrame) -> dict[str, str]:
     return dict(clusters(frame).iter_rows())
 
 
+@pytest.mark.slow
 def test_near_identical_pairs_share_a_cluster_and_others_do_not() -> None:
     found = cluster_of(texts(
         ("p1", STORY, OTHER), ("p2", STORY + " tonight", OTHER), ("p3", OTHER, STORY), ("p4", NEW, NEW + " again"),
@@ -33,6 +34,7 @@ def test_short_and_empty_texts_are_compared_as_they_are() -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_order_of_rows_names_no_cluster() -> None:
     frame = texts(("p1", STORY, NEW), ("p2", STORY, NEW), ("p3", OTHER, OTHER))
     assert clusters(frame).equals(clusters(frame.reverse()))

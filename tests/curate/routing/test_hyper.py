@@ -99,6 +99,7 @@ def test_features_no_mix_had_count_nothing() -> None:
     assert scores(own, found)["score"].n_unique() == 1
 
 
+@pytest.mark.slow
 def test_people_go_where_the_ai_is_wrong() -> None:
     said = rows()
     found = route_by_hyper(said, said, RULE, 1).join(said, on="pair_id")
@@ -107,11 +108,13 @@ def test_people_go_where_the_ai_is_wrong() -> None:
     assert found.sort("score", descending=True)["prompt"].head(N // 2).to_list() == ["python code"] * (N // 2)
 
 
+@pytest.mark.slow
 def test_with_equal_labels_nothing_is_learned() -> None:
     said = rows().with_columns(p_ai=pl.col("p_human"))
     assert route_by_hyper(said, said, RULE, 1)["score"].abs().max() == 0
 
 
+@pytest.mark.slow
 def test_rows_and_letters_in_another_order_change_nothing() -> None:
     said = rows()
     whole = route_by_hyper(said, said, RULE, 1)
@@ -123,6 +126,7 @@ def test_rows_and_letters_in_another_order_change_nothing() -> None:
     assert again == pytest.approx(whole["score"].to_list(), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_mix_is_never_measured_on_a_group_it_was_trained_on() -> None:
     """With every label turned round in one half of the groups, what is learned on either half fails on the other."""
     is_turned = fold_of_expr("group_id", 2) == 0
@@ -141,6 +145,7 @@ def test_shuffled_gains_are_the_same_gains_on_other_pairs() -> None:
     assert permuted(gains.reverse(), 1).equals(control)
 
 
+@pytest.mark.slow
 def test_too_few_pairs_with_both_labels_are_refused() -> None:
     with pytest.raises(RefusedError, match="both labels"):
         route_by_hyper(rows(), rows(30), RULE, 1)

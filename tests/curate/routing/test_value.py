@@ -191,6 +191,7 @@ def test_changes_are_expected_per_vote() -> None:
     assert 0 <= found["expected_change"][1] <= found["expected_change"][0] <= 1
 
 
+@pytest.mark.slow
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
 def test_swapping_a_and_b_changes_no_believed_gain(p: float, q: float, wrong: float, skill: float) -> None:
     p_a, p_tie = round(p, 3), round((1 - p) * q, 3)

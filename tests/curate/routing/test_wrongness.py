@@ -63,12 +63,14 @@ def test_people_no_better_than_chance_neither_teach_nor_count() -> None:
     assert told["p_wrong"].to_list() == [pytest.approx(0.05, abs=1e-6)] * 400
 
 
+@pytest.mark.slow
 def test_p_wrong_finds_the_pairs_that_are_wrong_and_takes_out_human_error() -> None:
     found = by_spread(calibrated(pool(4000), said(4000, 2000), SKILL).tail(2000))
     assert found[0.5] == pytest.approx(0.5, abs=0.06)
     assert found[0.0] == pytest.approx(0.0, abs=0.06)
 
 
+@pytest.mark.slow
 def test_signs_that_tell_nothing_move_a_right_prior_little() -> None:
     assert np.mean([_moved_by_noise(seed) for seed in range(8)]) < 0.015
 
@@ -86,12 +88,14 @@ def _moved_by_noise(seed: int) -> float:
     return float((told["p_wrong"].tail(80) - 0.05).abs().to_numpy().mean())
 
 
+@pytest.mark.slow
 def test_the_other_outcomes_share_what_is_wrong_as_people_have_them() -> None:
     """Wrong labels are b, never a tie, though the prior gives the tie more."""
     unasked = calibrated(pool(4000), said(4000, 2000), SKILL).tail(2000).filter(pl.col("judge_spread") > 0)
     assert unasked["believed_tie"].mean() < 0.1
 
 
+@pytest.mark.slow
 def test_a_groups_own_answers_do_not_reach_its_other_pairs() -> None:
     before, after = (
         calibrated(pool(), voices, SKILL).filter(pl.col("group_id") == "g3").tail(5)["p_wrong"]
@@ -102,6 +106,7 @@ def test_a_groups_own_answers_do_not_reach_its_other_pairs() -> None:
     assert before.equals(after)
 
 
+@pytest.mark.slow
 def test_answers_chosen_where_judges_doubt_do_not_bias_what_is_learned() -> None:
     """Asked only where judges spread, people contradict more often; elsewhere labels are no worse for that."""
     rows, told = pool(4000), said(4000, 4000)
@@ -120,11 +125,13 @@ def test_a_turned_label_is_believed_as_far_as_judges_and_people_go() -> None:
     assert (turned < 0.5).all()
 
 
+@pytest.mark.slow
 def test_the_consensus_keeps_its_posterior_whatever_is_learned() -> None:
     told = calibrated(pool(), said(400, 400), SKILL)
     assert told.select(pool().columns).drop("p_wrong").equals(pool().drop("p_wrong"))
 
 
+@pytest.mark.slow
 def test_sources_with_answers_are_told_apart() -> None:
     """Signs apart, labels of one source are wrong half of the time, and people say so."""
     spread = pl.col("judge_spread") > 0
@@ -135,6 +142,7 @@ def test_sources_with_answers_are_told_apart() -> None:
     assert found["y"] < 0.15
 
 
+@pytest.mark.slow
 def test_swapping_a_and_b_changes_no_chance_of_being_wrong() -> None:
     p_b = (1 - pl.col("p_a") - pl.col("p_tie")).round(12)
     rows, told = pool(), said(400, 300)
@@ -146,6 +154,7 @@ def test_swapping_a_and_b_changes_no_chance_of_being_wrong() -> None:
     assert two["believed_tie"].to_list() == pytest.approx(one["believed_tie"].to_list(), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_order_of_rows_changes_nothing() -> None:
     once = calibrated(pool(), said(400, 300), SKILL)
     assert once.equals(calibrated(pool().reverse(), said(400, 300).reverse(), SKILL).sort("pair_id"))

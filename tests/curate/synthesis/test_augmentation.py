@@ -89,6 +89,7 @@ def test_equal_texts_are_not_set_against_each_other() -> None:
     assert set(augmented(rows).discards["reason"]) == {"identical_text"}
 
 
+@pytest.mark.slow
 @settings(max_examples=4)
 @given(st.integers(0, 14), st.integers(1, 5), st.integers(0, 20), st.integers(0, 50))
 def test_whatever_comes_in_the_derived_dataset_is_what_it_claims_and_rows_in_are_rows_told(

@@ -90,6 +90,7 @@ def test_what_is_asked_is_compared_without_the_frame_that_all_prompts_share() ->
 WORDS = st.lists(st.sampled_from("abc"), min_size=0, max_size=9).map(" ".join)
 
 
+@pytest.mark.slow
 @given(st.lists(WORDS, min_size=1, max_size=12), st.sampled_from([0.3, 0.5, 0.7, 1.0]), st.randoms())
 def test_clusters_are_those_of_comparing_every_two_whatever_the_order(
     texts: list[str], threshold: float, random: object
@@ -107,6 +108,7 @@ def test_clusters_are_those_of_comparing_every_two_whatever_the_order(
     assert clusters(frame, threshold, max_candidates=1).equals(found)
 
 
+@pytest.mark.slow
 def test_a_large_cluster_costs_a_comparison_per_text_and_every_row_is_told() -> None:
     many = responses(*(f"{LONG} {LONG[::-1]} {i}" for i in range(400)))
     found = near_duplicate_responses(many, 0.9)

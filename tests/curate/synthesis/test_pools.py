@@ -27,6 +27,7 @@ def ratings(*rows: tuple[str, str, float], scale: tuple[float, float] = (1, 5), 
         for i, (r, x, v) in enumerate(rows)]))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 40), st.integers(1, 7), st.integers(1, 8), st.integers(0, 3))
 def test_policies_are_distinct_within_a_prompt_and_differ_by_at_most_one_over_the_round(
     n: int, m: int, k: int, seed: int

@@ -66,6 +66,7 @@ def test_no_number_means_all_that_have_a_share() -> None:
     assert draw_prompts(prompts(code=3, math=4), 0, {}, 0).prompts.height == 7
 
 
+@pytest.mark.slow
 @given(st.tuples(*[st.integers(0, 6)] * 4), st.integers(0, 30), st.sampled_from([{}, {"a": 0.5}, {"a": 0.3, "b": 0.7}]),
        st.integers(0, 9))
 def test_every_prompt_is_drawn_or_discarded_and_as_many_are_drawn_as_can_be(

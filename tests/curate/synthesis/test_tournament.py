@@ -63,6 +63,7 @@ def test_missing_seeds_are_byes_for_the_highest() -> None:
     assert to_judge(matches).select("response_a", "response_b", "origin").rows() == [("d", "e", "tournament")]
 
 
+@pytest.mark.slow
 @settings(max_examples=6)
 @given(st.integers(2, 17), st.integers(0, 5))
 def test_n_responses_play_n_minus_1_matches_and_all_have_a_rank_of_their_own(n: int, seed: int) -> None:
@@ -104,6 +105,7 @@ def test_brackets_of_different_sizes_end_by_themselves() -> None:
     assert standings(done).filter(rank=1).select("prompt_id", "response_id").rows() == [("p", "a"), ("q", "x")]
 
 
+@pytest.mark.slow
 def test_champions_meet_those_they_beat_then_losers_of_the_first_level() -> None:
     done = play(first_matches(responses("abcdefgh"), by_alphabet("abcdefgh"), 0).matches, nobody_knows)
 

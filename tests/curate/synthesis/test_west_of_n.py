@@ -106,6 +106,7 @@ def judged(n: int, seed: int = 0) -> pl.DataFrame:
     return found.with_columns(is_correct=pl.col("of_best") > pl.col("of_worst"))
 
 
+@pytest.mark.slow
 def test_pairs_are_the_more_correct_the_more_samples_there_are() -> None:
     shares = [float(judged(n)["is_correct"].mean()) for n in (2, 4, 16)]  # type: ignore[arg-type]
     assert all(b - a > 0.02 for a, b in pairwise(shares))

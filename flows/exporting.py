@@ -121,12 +121,12 @@ def _fill(
 ) -> Written:
     """Rows, card and, for changes, what is gone, in a folder that nobody sees yet."""
     rows = FORMS[form].rows(members)
-    ground = replace(ground, origins=_shown(ground.origins, members, rows))
     if earlier is not None:
         rows, removed = _changes(rows, members, form, earlier)
         write_parquet(removed, folder / "removed.parquet")
         ground = replace(ground, since=earlier.name, n_removed=removed.height)
-    elif not FORMS[form].is_key_shown:
+    ground = replace(ground, origins=_shown(ground.origins, members, rows))
+    if earlier is None and not FORMS[form].is_key_shown:
         rows = rows.drop(FORMS[form].key)
     text = card(members, version, form, rows, ground)
     if form == "hf":

@@ -89,7 +89,7 @@ def score(turn: Turn) -> int:
 
 
 def route(turn: Turn) -> int:
-    """Decide once per round which pairs people are asked about. The decision and its mark are one transaction."""
+    """Decide which pairs people are asked about, or asked about first. Decision and mark are one transaction."""
     routes = routes_of(turn, Wave(limit=turn.recipe.routing.open_votes or None))
     with turn.store.write("route") as writer:
         return turn.finish(writer, "route", routes.height, {"routes": routes})

@@ -72,7 +72,8 @@ def continue_now(turn: Turn) -> int:
     """Record the next routes of the round, as what was answered since has taught; how many there are.
 
     As many as are missing to `routing.open_votes` open ones, within what is left of the round's budget. None in batch
-    mode, before the round's own `route`, and once the recipe is another one: its next round goes by that.
+    mode, before the round's own `route`, after it was abandoned, and once the recipe is another one: its next round
+    goes by that.
     """
     if turn.recipe.routing.open_votes == 0 or "route" not in finished_stages(turn):
         return 0
@@ -80,8 +81,8 @@ def continue_now(turn: Turn) -> int:
         rounds = writer.query("newest_round", dataset=turn.recipe.dataset)
         asked = writer.query("asked_routes", dataset=turn.recipe.dataset).filter(round_id=turn.round_id)
     wave = _next_wave(turn.recipe, asked)
-    is_ours = rounds.filter(round_id=turn.round_id, recipe_fingerprint=turn.recipe.fingerprint).height > 0
-    if wave.limit == 0 or not is_ours:
+    ours = rounds.filter(round_id=turn.round_id, recipe_fingerprint=turn.recipe.fingerprint, is_given_up=False)
+    if wave.limit == 0 or ours.is_empty():
         return 0
     routes = routes_of(turn, wave)
     with turn.store.write("collect") as writer:
@@ -89,11 +90,15 @@ def continue_now(turn: Turn) -> int:
 
 
 def _next_wave(recipe: Recipe, asked: pl.DataFrame) -> Wave:
-    """What is missing to the open votes of a round, after `asked`: its `asked_routes`."""
-    is_open = pl.col("outcome").is_null()
-    told = asked.with_columns(is_answered=~is_open, is_charged=is_charged() & ~is_step())
+    """What is missing to the open first votes of a round, after `asked`: its `asked_routes`.
+
+    What was skipped is not replaced: on a platform others may still answer it.
+    """
+    is_open, is_first = pl.col("outcome").is_null(), ~is_step()
+    is_spent = is_charged() | (pl.col("outcome") == "skipped")
+    told = asked.with_columns(is_answered=~is_open, is_charged=is_spent & is_first)
     n_steps = asked.filter(is_step(), is_charged()).height
-    limit = max(0, recipe.routing.open_votes - asked.filter(is_open).height)
+    limit = max(0, recipe.routing.open_votes - asked.filter(is_open, is_first).height)
     return Wave(told.select(*ROUTES.schema, "is_answered", "is_charged"), limit, n_steps)
 
 

@@ -80,9 +80,11 @@ def decide(
     candidate as JSON, so a route holds the label before the vote.
 
     Continuous mode: `already` are this round's routes (ROUTES; `is_answered`, absent: none; `is_charged`, absent:
-    all), whose answers `candidates` hold; those charged have used up budget. `limit` bounds the next ones. Taking
-    one at a time gives the routes of one batch, in its order, as long as no answer arrives. Empty for method `none`,
-    no budget or no candidates. Raises RefusedError for a method that needs scores and has none.
+    all), whose answers `candidates` hold; those charged have used up budget. `limit` bounds the next ones, but for the
+    audit, which is asked whole with the first and not drawn again: later it could only be drawn from what the method
+    has left. Taking one at a time gives the routes of one batch, in its order, as long as no answer arrives and
+    nothing stops it. Empty for method `none`, no budget or no candidates. Raises RefusedError for a method that needs
+    scores and has none.
     """
     if rule.method in SCORED and scores is None:
         raise RefusedError(f"routing method {rule.method} without scores", expected="a score per pair",
@@ -92,7 +94,7 @@ def decide(
     budget = _affordable(rule, people)
     if rule.method == "none" or budget <= len(spent) or not pool.height:
         return Decision(ROUTES.empty())
-    n_drawn = n_audit(budget, rule.audit_share, pool.height)
+    n_drawn = n_audit(budget, rule.audit_share, pool.height) if spent.propensity is None else 0
     slots = _audited(_slots(pool, rule, people.skill, round_id, seed, spent, scores), pool, rule, n_drawn, spent,
                      (round_id, seed))
     ordered = _in_order(slots, rule)
@@ -103,7 +105,8 @@ def decide(
     else:
         bought = _assigned(ordered, pool, rule, people, seed, spent, budget)
     stopped = stop(bought, rule.stop_below)
-    kept = bought.head(stopped.n_kept if limit is None else min(limit, stopped.n_kept))
+    most = stopped.n_kept if limit is None else min(max(limit, int(bought["is_audit"].sum())), stopped.n_kept)
+    kept = bought.head(most)
     propensity = n_drawn / pool.height if spent.propensity is None else spent.propensity
     return Decision(_as_routes(kept, rule, round_id, propensity), stopped.reason)
 
@@ -196,7 +199,13 @@ def _slots(
     if rule.stop_below > 0:
         open_ = open_.join(with_changes(pool, skill, most).rename({"ordinal": "curve"}), on=["pair_id", "curve"])
     scored = open_ if scores is None else open_.join(scores.select("pair_id", "score"), on="pair_id", how="left")
-    return discounted(scored, rule.diversity) if rule.method == "value" else scored
+    return discounted(scored, rule.diversity, _chosen(pool, scored, spent)) if rule.method == "value" else scored
+
+
+def _chosen(pool: pl.DataFrame, slots: pl.DataFrame, spent: _Spent) -> pl.DataFrame:
+    """(cluster, n_chosen) of the pairs that this round has asked about and that have no slot left."""
+    asked = pool.join(spent.routes, on="pair_id", how="semi").join(slots, on="pair_id", how="anti")
+    return asked.filter(pl.col("cluster").is_not_null()).group_by("cluster").agg(n_chosen=pl.len().cast(pl.Int64))
 
 
 def _audited(
@@ -204,10 +213,7 @@ def _audited(
 ) -> pl.DataFrame:
     """Slots with audit_rank and is_audit; slots that only a second audit vote may use are gone elsewhere."""
     round_id, seed = chance
-    before = spent.routes.filter(pl.col("is_audit") & (pl.col("ordinal") == 0))
-    undrawn = pool.join(before, on="pair_id", how="anti")
-    n_left = max(0, n_drawn - before.height)
-    ranked = slots.join(audit_draw(undrawn, n_left, seed, round_id), on="pair_id", how="left")
+    ranked = slots.join(audit_draw(pool, n_drawn, seed, round_id), on="pair_id", how="left")
     is_first = pl.col("audit_rank").is_not_null() & (pl.col("ordinal") == 0)
     is_audited = pl.col("audit_rank").is_not_null() | (pl.col("n_audits") > 0)
     is_twice = uniform_expr(seed, [pl.lit("second audit"), pl.lit(round_id), "pair_id"]) < rule.second_audit_share

@@ -49,18 +49,18 @@ def escalate(
 
     `asked`: ROUTES of the dataset with `n` of the round and `outcome` of the task (null: still open). `people`:
     (pair_id, voter, p_a, p_tie), one row per person with an opinion on the pair. `judged`: (pair_id, p_a, p_tie),
-    the consensus of all others. `rounds`: (round_id, budget_votes, budget_usd). `doubts`: (pair_id, reason), at most
-    one row per pair none of whose opinions is sound, with a reason of DOUBTS.
+    the consensus of all others. `rounds`: (round_id, budget_votes, budget_usd, budget_hours). `doubts`: (pair_id,
+    reason), at most one row per pair none of whose opinions is sound, with a reason of DOUBTS.
 
     A pair with an open route waits. Two people of different verdicts: an expert, once (`escalation = "expert"`).
     One person whose verdict is not that of the judges: a second. Opinions none of which is sound: another one,
-    whatever `escalation` is. Verdicts are three-way (`outcomes.verdict`). A vote takes `seconds` of the rule's hours;
+    whatever `escalation` is. Verdicts are three-way (`outcomes.verdict`). A vote takes `seconds`;
     a route that came to an end without a vote costs nothing.
     Where the budget does not reach, or would leave too little for the experts to come, experts come first, then the
     pairs on which the judges were surest, then chance by content. Nothing prefers a letter.
     """
     steps = _steps(asked, people, judged, doubts, rule.escalation)
-    left = _left(asked, rounds, cost_usd, None if rule.budget_hours is None else 3600 * rule.budget_hours / seconds)
+    left = _left(asked, rounds, cost_usd, seconds)
     certainty = pl.max_horizontal("p_a", "p_tie", p_b(pl.col("p_a"), pl.col("p_tie"))).round(DECIMALS).fill_null(0)
     chance = uniform_expr(seed, [pl.lit("escalation"), "round_id", "pair_id"])
     ranked = steps.join(left, on="round_id").with_columns(certainty=certainty, chance=chance).sort(
@@ -116,12 +116,13 @@ def is_charged() -> pl.Expr:
     return pl.col("outcome").is_null() | (pl.col("outcome") == "voted")
 
 
-def _left(asked: pl.DataFrame, rounds: pl.DataFrame, cost_usd: float, in_time: float | None) -> pl.DataFrame:
-    """(round_id, n_left): votes that each round's budgets still allow; `in_time` are those of its hours."""
+def _left(asked: pl.DataFrame, rounds: pl.DataFrame, cost_usd: float, seconds: float) -> pl.DataFrame:
+    """(round_id, n_left): votes that each round's budgets still allow."""
     paid = asked.filter(is_charged()).group_by("round_id").agg(
         n=pl.len().cast(pl.Int64), usd=pl.col("cost_usd").sum())
     money = ((pl.col("budget_usd") - pl.col("usd")) / cost_usd + TOLERANCE).floor() if cost_usd > 0 else pl.lit(None)
-    votes = pl.min_horizontal("budget_votes", pl.lit(None if in_time is None else math.floor(in_time + TOLERANCE)))
+    in_time = (3600 * pl.col("budget_hours") / seconds + TOLERANCE).floor().cast(pl.Int64)
+    votes = pl.min_horizontal("budget_votes", in_time)
     return rounds.join(paid, on="round_id", how="left").with_columns(pl.col("n", "usd").fill_null(0)).select(
         "round_id", n_left=pl.min_horizontal(votes - pl.col("n"), money.cast(pl.Int64)))
 

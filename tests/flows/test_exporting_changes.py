@@ -126,7 +126,9 @@ def test_a_folder_with_removed_rows_loads_as_its_training_rows_alone(store: Stor
 
     frames = released(store, 3)
     second(store, labels(frames["pairs"].head(2), strength=1.0))
-    rows = exported(store, tmp_path / "out", n=2, since=1)
+    facts = export_version(store.workspace.root, "d", 2, tmp_path / "out", "openrlhf", 1)
+    rows = pl.read_parquet(tmp_path / "out" / "train.parquet")
+    assert facts["pairs not cleared for passing on"] == 2, "the third pair's text is not in it"
     loaded = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
     assert {name: split.num_rows for name, split in loaded.items()} == {"train": rows.height} == {"train": 2}
     assert pl.read_parquet(tmp_path / "out" / "removed.parquet")["removed_because"].to_list() == ["drop: withdrawn"]

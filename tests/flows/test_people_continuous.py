@@ -13,8 +13,9 @@ from flows import people
 from flows.calling import thread_fan_out
 from flows.engines import engines_of
 from flows.people import collect_now, send_now
-from flows.rounds import Turn, open_round
+from flows.rounds import Turn, abandon_round, open_round
 from schemas.recipe import Recipe
+from schemas.settings import Queue
 from warehouse.store import Store
 
 pytestmark = [pytest.mark.service, pytest.mark.usefixtures("unpublished", "key")]
@@ -115,13 +116,37 @@ def test_on_a_platform_each_collecting_tops_up_what_is_open(store: Store) -> Non
     platform.answer(platform.open_to("all")[0], "7", "3")
     assert (collect_now(turn), len(platform.open_to("all"))) == (1, 2)
     assert "collect: 1 tasks sent for what follows" in said
-    platform.skip(platform.open_to("all")[0], "7")
+    skipped = platform.open_to("all")[0]
+    platform.skip(skipped, "7")
     collect_now(turn)
     while answer_all(platform):
         collect_now(turn)
-    voted = "SELECT count(*) AS n FROM answers WHERE outcome = 'voted'"
-    assert table(store, voted)["n"].item() == 5, "what was skipped cost nothing"
-    assert collect_now(turn) == 0
+    assert table(store, "SELECT count(*) AS n FROM routes")["n"].item() == 5
+    platform.answer(skipped, "8", "3")
+    assert (collect_now(turn), collect_now(turn)) == (1, 0), "somebody else took it after all, within the budget"
+
+
+def test_a_round_that_was_abandoned_asks_nobody_any_more(store: Store) -> None:
+    platform = MemoryPlatform()
+    turn = routed(store, platform, platform_recipe(open_votes=2, budget_votes=5))
+    send_now(turn)
+    answer_all(platform)
+    abandon_round(store, "small")
+    assert collect_now(turn) == 2
+    assert platform.open_to("all") == []
+
+
+def test_experts_who_take_their_time_keep_nobody_else_waiting(store: Store) -> None:
+    platform = MemoryPlatform()
+    queues = Queue(name="all"), Queue(name="other"), Queue(name="chief", is_expert=True)
+    turn = routed(store, platform, platform_recipe(open_votes=1, budget_votes=22, escalation="expert"), *queues)
+    send_now(turn)
+    for n in range(40):
+        for task in [*platform.open_to("all"), *platform.open_to("other")]:
+            platform.answer(task, "7" if task.card and task.card["queue"] == "all" else "8", "3" if n % 2 else "-3")
+        collect_now(turn)
+    assert table(store, "SELECT count(*) AS n FROM routes")["n"].item() >= 20
+    assert len(platform.open_to("chief")) > 1
 
 
 def test_what_a_kill_kept_from_being_sent_is_sent_by_the_next_collect(store: Store) -> None:

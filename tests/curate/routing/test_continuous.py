@@ -52,11 +52,26 @@ def test_what_is_not_charged_leaves_the_budget_and_is_not_asked_again() -> None:
     assert set(first["pair_id"]).isdisjoint(following["pair_id"])
 
 
-def test_the_chance_to_be_audited_is_that_of_the_first_draw() -> None:
-    by = rule(votes=9, audit_share=0.5)
-    first = choose(pool(), by, SKILL, COST, "round", 1, limit=6)
-    later = choose(pool().tail(20), by, SKILL, COST, "round", 1, already=first)
+def test_the_audit_is_asked_whole_with_the_first_wave_and_never_drawn_again() -> None:
+    """Six audits of twelve votes and their seconds, though one vote was to be asked; later the budget doubles."""
+    by = rule(votes=12, audit_share=0.5, second_audit_share=1.0)
+    first = choose(pool(), by, SKILL, COST, "round", 1, limit=1)
+    assert first["is_audit"].to_list() == [True] * 12
+    assert first["ordinal"].to_list() == [0] * 6 + [1] * 6
+    more = by.model_copy(update={"budget_votes": 24})
+    later = choose(pool(), more, SKILL, COST, "round", 1, already=first)
+    assert (later.height, later["is_audit"].sum()) == (12, 0)
     assert later["propensity"].unique().to_list() == first["propensity"].unique().to_list()
+
+
+def test_near_identical_pairs_of_earlier_waves_take_their_share_too() -> None:
+    alike = pool().with_columns(cluster=pl.when(pl.col("pair_id") < "p03").then(pl.lit("c")))
+    by = rule(votes=3, audit_share=0.0).model_copy(update={"diversity": 1.0})
+    taken = choose(alike, by, SKILL, COST, "round", 1, limit=1)
+    for _ in range(2):
+        following = choose(alike, by, SKILL, COST, "round", 1, limit=1, already=taken)
+        taken = pl.concat([taken, following])
+    assert taken["pair_id"].to_list() == choose(alike, by, SKILL, COST, "round", 1)["pair_id"].to_list()
 
 
 def test_length_asks_where_the_responses_differ_most() -> None:

@@ -12,8 +12,9 @@ from schemas.tables import ROUTES
 
 A, B, TIE = (1.0, 0.0), (0.0, 0.0), (0.0, 1.0)
 SURE_A, RATHER_A = (0.9, 0.05), (0.6, 0.1)
-ROUNDS = pl.DataFrame({"round_id": ["r1", "r2"], "budget_votes": [4, 4], "budget_usd": [None, 1.0]},
-                      schema={"round_id": pl.String, "budget_votes": pl.Int64, "budget_usd": pl.Float64})
+ROUNDS = pl.DataFrame(
+    {"round_id": ["r1", "r2"], "budget_votes": [4, 4], "budget_usd": [None, 1.0], "budget_hours": [None, None]},
+    schema={"round_id": pl.String, "budget_votes": pl.Int64, "budget_usd": pl.Float64, "budget_hours": pl.Float64})
 ROOMY = ROUNDS.with_columns(budget_votes=pl.lit(99, pl.Int64))
 
 
@@ -147,8 +148,9 @@ def test_steps_keep_to_the_leftover_hours() -> None:
     """Five votes of a quarter of an hour are all that 1.3 hours hold, and three are gone."""
     routes = asked(*((pair, 0, "voted") for pair in "pqs"))
     said = people(*((pair, "ann", B) for pair in "pqs"))
-    rule = Routing(escalation="second", budget_hours=1.3)
-    found = escalate(routes, said, judged(p=SURE_A, q=SURE_A, s=SURE_A), ROOMY, doubts(), rule, 0.25, 900.0, 3)
+    hours = ROOMY.with_columns(budget_hours=pl.lit(1.3))
+    judges, rule = judged(p=SURE_A, q=SURE_A, s=SURE_A), Routing(escalation="second")
+    found = escalate(routes, said, judges, hours, doubts(), rule, 0.25, 900.0, 3)
     assert found.height == 2
 
 

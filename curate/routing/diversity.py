@@ -63,8 +63,8 @@ def discounted(slots: pl.DataFrame, share: float, chosen: pl.DataFrame | None = 
 
     Within a cluster pairs are ranked by their first vote's gain, then information, chance and pair_id;
     the k-th is worth (1 − share)^k of its own; pairs that were `chosen` before, (cluster, n_chosen), come first and
-    have no slot here. Greedy over these values is greedy over the diminishing
-    ones, because what a pair loses depends only on how many better ones of its cluster there are.
+    have no slot here. Greedy over these values is greedy over the diminishing ones, because what a pair loses depends
+    only on how many better ones of its cluster there are.
     Without clusters or with share 0 slots come back as they are.
     """
     if share == 0 or slots["cluster"].is_null().all():

@@ -24,7 +24,7 @@ def tiebreak(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     return in_process(capsys, monkeypatch)
 
 
-def released(store: Store, folder: Path, circle: dict[tuple[str, str], float]) -> None:
+def released(store: Store, folder: Path, circle: dict[tuple[str, str], float], dropped: str = "") -> None:
     """`d@1`: a prompt whose responses go in a circle, and one with a single pair."""
     rows = [{"prompt": "round", "response_a": a, "response_b": b, "label": "a"} for a, b in circle]
     rows.append({"prompt": "alone", "response_a": "x", "response_b": "y", "label": "a"})
@@ -36,7 +36,9 @@ def released(store: Store, folder: Path, circle: dict[tuple[str, str], float]) -
         pairs = writer.query("scope_pairs", sources=[]).join(texts, on="pair_id")
         frame = labels(pairs).join(pairs.select("pair_id", "text_a", "text_b"), on="pair_id").with_columns(
             p_a=pl.struct("text_a", "text_b").map_elements(
-                lambda row: _chance(row["text_a"], row["text_b"], wins), return_dtype=pl.Float64))
+                lambda row: _chance(row["text_a"], row["text_b"], wins), return_dtype=pl.Float64),
+            action=pl.when(pl.concat_list("text_a", "text_b").list.sort().list.join("") == dropped).then(
+                pl.lit("drop")).otherwise("action"))
         release(writer, frame.drop("text_a", "text_b"), 1)
         writer.publish()
 
@@ -54,6 +56,11 @@ def test_a_circle_is_told_with_its_weakest_pair(store: Store, tmp_path: Path, ti
     with store.write("test") as writer:
         texts = writer.query("pair_texts", {"wanted": pl.DataFrame({"pair_id": [row["weakest_pair"]]})})
     assert set(texts.select("text_a", "text_b").row(0)) == {"x", "z"}
+
+
+def test_a_circle_that_only_a_dropped_pair_closes_is_none(store: Store, tmp_path: Path, tiebreak: Tiebreak) -> None:
+    released(store, tmp_path, LEADS, dropped="xz")
+    assert tiebreak(store.workspace.root, "cycles", "d@1", "--json").json == []
 
 
 def test_a_ranking_has_no_cycle_and_a_version_that_is_not_there_is_one_line(

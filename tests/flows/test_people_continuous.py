@@ -78,6 +78,13 @@ def test_escalation_and_first_votes_share_one_budget(store: Store, monkeypatch: 
     assert max(sizes) <= 10 + by_step["second"]
 
 
+def test_the_round_s_own_hours_bound_what_escalation_asks(store: Store) -> None:
+    """Half an hour holds thirty votes of a minute: 24 first ones, and of the steps that they call for only six."""
+    run_only(opened(store, simulated(0, escalation="second", budget_hours=0.5)), *BEFORE_PEOPLE, "send", "collect")
+    by_step = dict(table(store, "SELECT ordinal > 0, count(*) FROM routes GROUP BY ALL").iter_rows())
+    assert by_step == {False: 24, True: 6}
+
+
 def test_a_collecting_that_was_killed_between_two_waves_ends_as_one_that_was_not(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
